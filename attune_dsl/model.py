@@ -1,0 +1,188 @@
+"""The records that travel between the layers: frozen, keyword-only, without behaviour beyond reading themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import Any, Literal
+
+from attrs import frozen
+
+
+class Tier(StrEnum):
+    """What a stage's model may cost; a tier names a model and its price."""
+
+    CHEAP = "cheap"
+    CAPABLE = "capable"
+    PREMIUM = "premium"
+
+
+class AgentStatus(StrEnum):
+    """Where an agent stands. The last five are final: no later beat revives an ended agent."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    WAITING = "waiting"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    ABORTED = "aborted"
+    CANCELLED = "cancelled"
+    LOST = "lost"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether an agent in this status has ended."""
+        return self not in (AgentStatus.STARTING, AgentStatus.RUNNING, AgentStatus.WAITING)
+
+
+class StageStatus(StrEnum):
+    """How one call of a stage stands or ended; ``skipped`` is a planned stage that was not needed."""
+
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    ABORTED = "aborted"
+    CANCELLED = "cancelled"
+    SKIPPED = "skipped"
+
+
+class Reason(StrEnum):
+    """Why a wait ended without a signal."""
+
+    TIMEOUT = "timeout"
+    PEER_GONE = "peer_gone"
+    DEADLOCK = "deadlock"
+    ABORTED = "aborted"
+    UNAVAILABLE = "unavailable"
+
+
+@frozen(kw_only=True)
+class Heartbeat:
+    """How an agent proves that it lives.
+
+    ``interval`` is the time between two beats and ``ttl`` the time after which an agent that did not beat is lost;
+    ``stall_after`` is the time without progress after which a living agent counts as stalled (``None``: never).
+    All in seconds.
+    """
+
+    interval: float = 5.0
+    ttl: float = 15.0
+    stall_after: float | None = None
+
+
+@frozen(kw_only=True)
+class Coordination:
+    """How an agent takes part in signalling.
+
+    ``ttl`` is how long a signal that it sends waits for its receiver, in seconds, where the send names no other;
+    ``required`` refuses to start without a store instead of running degraded.
+    """
+
+    ttl: float = 60.0
+    required: bool = False
+
+
+@frozen(kw_only=True)
+class Signal:
+    """A named message that was received. True in a condition; what a wait returns instead is a :class:`NoSignal`.
+
+    ``target`` is ``None`` for a broadcast. ``sent_at`` and ``expires_at`` are seconds since the epoch by the server's
+    clock. ``order`` is the namespace's counter: it orders signals and broadcasts of all senders. ``redelivered`` says
+    that an earlier attempt, or an earlier incarnation of this agent that died, may have taken it already.
+    """
+
+    id: str
+    type: str
+    source: str
+    target: str | None
+    payload: Any
+    sent_at: float
+    expires_at: float
+    order: int
+    redelivered: bool = False
+
+    def __bool__(self) -> Literal[True]:
+        return True
+
+
+@frozen(kw_only=True)
+class NoSignal:
+    """Why a wait returned no signal. False in a condition."""
+
+    reason: Reason
+    detail: str
+
+    def __bool__(self) -> Literal[False]:
+        return False
+
+
+@frozen(kw_only=True)
+class Collected:
+    """What ``collect`` gathered: the signals in the order in which they were taken, and who is missing.
+
+    True in a condition when nobody is missing. ``missing`` names the sources that were asked for and did not send;
+    ``reason`` and ``detail`` say why it ended early, and are ``None`` and empty when it did not.
+    """
+
+    signals: tuple[Signal, ...]
+    wanted: int
+    missing: tuple[str, ...] = ()
+    reason: Reason | None = None
+    detail: str = ""
+
+    def __bool__(self) -> bool:
+        return self.reason is None
+
+    def __iter__(self) -> Iterator[Signal]:
+        return iter(self.signals)
+
+    def __len__(self) -> int:
+        return len(self.signals)
+
+
+@frozen(kw_only=True)
+class StageRecord:
+    """One call of a stage within a run.
+
+    ``name`` is the stage's name within the run (``child/stage`` in a nested workflow). ``attempts`` counts the tries,
+    ``started_at`` is in seconds since the epoch, ``duration`` in seconds over all attempts and the pauses between
+    them. ``item`` is the index within a ``map``. ``error`` is the last error as ``Type: message``.
+    """
+
+    name: str
+    status: StageStatus
+    attempts: int = 1
+    tier: str | None = None
+    started_at: float | None = None
+    duration: float = 0.0
+    item: int | None = None
+    error: str | None = None
+
+
+@frozen(kw_only=True)
+class AgentRecord:
+    """What the store knows of one agent: the row of the ``agents`` command.
+
+    ``progress`` is a fraction from 0 to 1. ``beat_age`` and ``progress_age`` are seconds by the server's clock since
+    the last proof of life and the last proof of work; ``started_at`` and ``ended_at`` seconds since the epoch.
+    """
+
+    agent_id: str
+    epoch: int
+    status: AgentStatus
+    workflow: str | None = None
+    run_id: str | None = None
+    stage: str | None = None
+    attempt: int | None = None
+    tier: str | None = None
+    progress: float | None = None
+    note: str | None = None
+    error: str | None = None
+    stage_started_at: float | None = None
+    beat_age: float | None = None
+    progress_age: float | None = None
+    started_at: float | None = None
+    ended_at: float | None = None
+    host: str | None = None
+    pid: int | None = None
+    stages: tuple[str, ...] = ()
