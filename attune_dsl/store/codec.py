@@ -1,0 +1,96 @@
+"""JSON in and out of the store. Nothing is ever unpickled."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from attune_dsl.exceptions import NotAJsonValue, PayloadTooLarge
+from attune_dsl.store import limits
+
+_ENCODER: Final = msgspec.json.Encoder()
+_DECODER: Final = msgspec.json.Decoder()
+_LARGEST_EXACT: Final = 2**63
+
+
+class Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a signal is on the wire, beside what the scripts add (id, order, sent, expires)."""
+
+    type: str
+    source: str
+    target: str | None = None
+    payload: Any = None
+
+
+_ENVELOPE: Final = msgspec.json.Decoder(Envelope)
+
+
+def encode_envelope(type_: str, source: str, target: str | None, payload: Any) -> bytes:
+    """Encode one signal; ``payload`` may be anything that is JSON.
+
+    Raises :class:`NotAJsonValue` with the path of the first value that is not, and :class:`PayloadTooLarge`.
+    """
+    encoded = msgspec.Raw(encode_payload(payload))
+    return _ENCODER.encode(Envelope(type=type_, source=source, target=target, payload=encoded))
+
+
+def decode_envelope(data: bytes) -> Envelope:
+    """Decode one signal. Raises :class:`msgspec.MsgspecError` or ``ValueError`` for anything else."""
+    return _ENVELOPE.decode(data)
+
+
+def encode_payload(payload: Any) -> bytes:
+    """Encode a payload as JSON, checking what it is made of.
+
+    Raises :class:`NotAJsonValue` (``path`` such as ``$.items[3]``) and :class:`PayloadTooLarge` (over 256 KiB).
+    """
+    if payload is None:
+        return b"null"
+    try:
+        check_json(payload)
+        data = _ENCODER.encode(payload)
+    except RecursionError:
+        raise NotAJsonValue("$ is nested too deeply, or contains itself", "$") from None
+    except UnicodeEncodeError as error:
+        raise NotAJsonValue(f"$ contains text that is not Unicode ({error.reason})", "$") from None
+    if len(data) > limits.PAYLOAD_BYTES:
+        raise PayloadTooLarge(
+            f"the payload is {len(data):,} bytes of JSON, the limit is {limits.PAYLOAD_BYTES:,}; "
+            "store the data elsewhere and send where it is"
+        )
+    return data
+
+
+def check_json(value: Any, path: str = "$") -> None:
+    """Raise :class:`NotAJsonValue` unless ``value`` is made of None, bool, int, float, str, list, tuple and dict.
+
+    Values that an encoder would change in silence are refused too: NaN and infinities, keys that are no strings,
+    integers beyond 64 bits.
+    """
+    kind = type(value)
+    if kind is str or kind is bool or value is None:
+        return
+    if kind is int:
+        if not -_LARGEST_EXACT <= value < 2 * _LARGEST_EXACT:
+            raise NotAJsonValue(f"{path} is an integer beyond 64 bits; send it as a string", path)
+    elif kind is float:
+        if not math.isfinite(value):
+            raise NotAJsonValue(f"{path} is {value}, which JSON does not have; send None or a string", path)
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise NotAJsonValue(f"{path} has the key {key!r}; the keys of a JSON object are strings", path)
+            check_json(item, f"{path}.{key}")
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            check_json(item, f"{path}[{index}]")
+    elif not isinstance(value, str | int):  # subclasses, such as members of StrEnum and IntEnum
+        raise NotAJsonValue(f"{path} is a {kind.__qualname__}, not a JSON value; convert it before", path)
+
+
+def decode_payload(data: bytes) -> Any:
+    """Decode JSON. Raises :class:`msgspec.DecodeError` for anything else."""
+    return _DECODER.decode(data)

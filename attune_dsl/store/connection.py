@@ -1,0 +1,182 @@
+"""One connection to the store. redis-py connects it (TLS, ACL, database); then we read its socket ourselves.
+
+redis-py's own reading is not used because a wait has to be able to read the socket on the thread, or in the event loop,
+that waits (each hand-over between threads costs half a round trip), and because its time-outs and retries are made for
+commands that may be repeated.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import ssl
+import threading
+from collections.abc import Sequence
+from typing import Any, Final
+
+import hiredis
+
+from attune_dsl.exceptions import StoreConfigError, StoreUnavailable
+from attune_dsl.store.scripts import Command
+
+CONNECT_TIMEOUT: Final = 2.0
+"""Seconds for one attempt to connect, and for each answer while connecting."""
+_READ_BYTES: Final = 256 * 1024
+_NOT_READY: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+Reply = Any
+"""What the server answered: bytes, int, None, list, dict or :class:`ReplyError`."""
+ReplyError: Final = hiredis.ReplyError
+
+
+class ConnectionLost(Exception):
+    """The connection broke; internal to the package, never raised to users."""
+
+
+class Connection:
+    """A connected socket with its parser. ``write`` and ``read`` never block; ``ask`` does, for use while connecting.
+
+    ``holders`` counts who still polls the socket after it was given up; the last one closes it.
+    """
+
+    def __init__(self, url: str, client_name: str) -> None:
+        """Connect to ``url``. Raises :class:`StoreUnavailable`, or :class:`StoreConfigError` for a refused login."""
+        self._redis = _connect(url, client_name)
+        sock = self._redis._sock
+        sock.setblocking(False)
+        self._sock: socket.socket = sock
+        self.is_tls: Final = isinstance(sock, ssl.SSLSocket)
+        self._parser = hiredis.Reader()
+        self._unsent = bytearray()
+        self._writing = threading.Lock()
+        # Before Python 3.13 an SSLSocket must not be read and written by two threads at a time.
+        self._receiving = self._writing if self.is_tls else threading.Lock()
+        self.holders = 0
+        self.fd: Final[int] = sock.fileno()
+
+    def write(self, data: bytes) -> bool:
+        """Send as much as the socket takes; keep the rest. Return whether all of it is out."""
+        with self._writing:
+            if not self._unsent:
+                sent = self._send(data)
+                if sent == len(data):
+                    return True
+                data = data[sent:]
+            self._unsent += data
+            return self._flush()
+
+    def flush(self) -> bool:
+        """Send what an earlier write had to keep. Return whether all of it is out."""
+        if not self._unsent:
+            return True
+        with self._writing:
+            return self._flush()
+
+    def _flush(self) -> bool:
+        while self._unsent and (sent := self._send(self._unsent)):
+            del self._unsent[:sent]
+        return not self._unsent
+
+    def _send(self, data: bytes | bytearray) -> int:
+        try:
+            return self._sock.send(data)
+        except _NOT_READY:
+            return 0
+        except OSError as error:
+            raise ConnectionLost(str(error)) from error
+
+    def read(self) -> list[Reply]:
+        """Return the replies that have arrived, possibly none. Raises :class:`ConnectionLost`."""
+        replies: list[Reply] = []
+        while True:
+            try:
+                with self._receiving:
+                    data = self._sock.recv(_READ_BYTES)
+            except _NOT_READY:
+                return replies
+            except OSError as error:
+                raise ConnectionLost(str(error)) from error
+            if not data:
+                raise ConnectionLost("the server closed the connection")
+            self._parse(data, replies)
+            if len(data) < _READ_BYTES and not self.is_tls:
+                return replies
+
+    def _parse(self, data: bytes, replies: list[Reply]) -> None:
+        self._parser.feed(data)
+        try:
+            while (reply := self._parser.gets()) is not False:
+                if not isinstance(reply, hiredis.PushNotification):
+                    replies.append(reply)
+        except hiredis.ProtocolError as error:
+            raise ConnectionLost(f"not a Redis reply: {error}") from error
+
+    def wait(self, timeout: float | None, *, writable: bool = False, also: Sequence[int] = ()) -> bool:
+        """Block until the socket is readable (or writable), or a descriptor of ``also`` is readable.
+
+        At most ``timeout`` seconds (``None``: for ever). Returns whether anything is.
+        """
+        if not hasattr(select, "poll"):
+            readable, writing, _ = select.select([self.fd, *also], [self.fd] if writable else [], [], timeout)
+            return bool(readable or writing)
+        poll = select.poll()
+        poll.register(self.fd, select.POLLIN | (select.POLLOUT if writable else 0))
+        for fd in also:
+            poll.register(fd, select.POLLIN)
+        return bool(poll.poll(None if timeout is None else max(0.0, timeout * 1000)))
+
+    def ask(self, commands: Sequence[Command]) -> list[Reply]:
+        """Send commands in one write and block for their replies. Raises :class:`ConnectionLost`."""
+        done = self.write(pack(commands))
+        replies: list[Reply] = []
+        while len(replies) < len(commands):
+            if not self.wait(CONNECT_TIMEOUT, writable=not done):
+                raise ConnectionLost(f"no answer for {CONNECT_TIMEOUT:g} s")
+            done = self.flush()
+            replies += self.read()
+        return replies
+
+    def break_off(self) -> None:
+        """Wake whoever blocks on the socket; the descriptor stays valid until :meth:`close`."""
+        try:
+            self._sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            return  # the server was faster
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._sock.close()
+
+
+def pack(commands: Sequence[Command]) -> bytes:
+    """Return the wire form of commands, to be sent in one write."""
+    # The stub's tuple type is narrower than what the function takes.
+    packed: list[bytes] = [hiredis.pack_command(command) for command in commands]  # type: ignore[arg-type]
+    return b"".join(packed)
+
+
+def _connect(url: str, client_name: str) -> Any:
+    """Let redis-py connect and log in, with one attempt and no retries of its own."""
+    import redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    try:
+        pool = redis.ConnectionPool.from_url(
+            url,
+            client_name=client_name,
+            socket_timeout=CONNECT_TIMEOUT,
+            socket_connect_timeout=CONNECT_TIMEOUT,
+            retry=Retry(NoBackoff(), 0),
+            **({} if url.startswith("unix") else {"socket_keepalive": True}),
+        )
+        connection = pool.make_connection()
+    except (ValueError, TypeError) as error:
+        raise StoreConfigError(f"the store's URL cannot be used: {error}") from error
+    try:
+        connection.connect()  # type: ignore[no-untyped-call]
+    except redis.AuthenticationError as error:
+        raise StoreConfigError(f"the store refused the login: {error}") from error
+    except (redis.RedisError, OSError) as error:
+        raise StoreUnavailable(f"the store cannot be reached: {error}") from error
+    return connection

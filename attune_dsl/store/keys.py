@@ -1,0 +1,69 @@
+"""Every key of the wire layout is named here and nowhere else; tests pin the names.
+
+All keys of a namespace share the cluster hash tag ``{namespace}``, so one namespace lives in one slot and a script may
+derive a key (the inbox of a target's hub) from the prefix that it is given.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+CAPPED: Final = frozenset({"order"})
+"""Keys without a TTL, by their name behind the prefix, because their size is bounded: ``order`` is one integer.
+
+It must outlive every signal and every epoch that it numbered, or old ones would look new.
+"""
+
+
+class Keys:
+    """The keys of one namespace.
+
+    >>> Keys("team").mail("deploy")
+    'attune:{team}:mail:deploy'
+    """
+
+    __slots__ = ("broadcast", "broadcast_info", "ended", "leases", "order", "prefix")
+
+    def __init__(self, namespace: str) -> None:
+        self.prefix: Final = f"attune:{{{namespace}}}:"
+        self.leases: Final = self.prefix + "leases"
+        """zset ``agent#epoch`` -> expiry in server milliseconds; one ZADD beats for all agents of a process."""
+        self.ended: Final = self.prefix + "ended"
+        """zset of agents that ended -> when their history expires, in server milliseconds."""
+        self.order: Final = self.prefix + "order"
+        """Counter that numbers signals, broadcasts and epochs in one sequence."""
+        self.broadcast: Final = self.prefix + "broadcast"
+        """Stream of broadcasts."""
+        self.broadcast_info: Final = self.prefix + "broadcast-info"
+        """Hash beside the broadcasts: ``bytes`` they hold, ``due`` their earliest known expiry."""
+
+    def agent(self, agent_id: str) -> str:
+        """Hash of what an agent says of itself, and of who owns its id."""
+        return f"{self.prefix}agent:{agent_id}"
+
+    def mail(self, agent_id: str) -> str:
+        """Stream: the agent's mailbox, the truth about targeted signals."""
+        return f"{self.prefix}mail:{agent_id}"
+
+    def mail_info(self, agent_id: str) -> str:
+        """Hash beside a mailbox: ``bytes`` it holds, ``due`` its earliest known expiry."""
+        return f"{self.prefix}mail-info:{agent_id}"
+
+    def seen(self, agent_id: str) -> str:
+        """zset of broadcasts (by order) that the agent has taken -> their expiry."""
+        return f"{self.prefix}seen:{agent_id}"
+
+    def inbox(self, link: str) -> str:
+        """Stream that wakes a hub: a copy of, or a pointer to, what came for its agents."""
+        return f"{self.prefix}inbox:{link}"
+
+    def lanes(self, hub: str) -> str:
+        """Hash of a hub's lanes -> the last sequence number stored, so that a retry stores nothing twice."""
+        return f"{self.prefix}lanes:{hub}"
+
+    def once(self, agent_id: str, key: str) -> str:
+        """String: the id of the signal that the agent sent under the user's own ``key=``.
+
+        The length keeps agent ``a:b`` with key ``c`` apart from agent ``a`` with key ``b:c``.
+        """
+        return f"{self.prefix}once:{len(agent_id)}:{agent_id}:{key}"

@@ -1,0 +1,39 @@
+"""The bounds that the contract names (§5.12) and the TTLs of bookkeeping keys; scripts get them from here."""
+
+from __future__ import annotations
+
+from typing import Final
+
+PAYLOAD_BYTES: Final = 256 * 1024
+"""Largest payload of one signal, as encoded JSON."""
+MAIL_COUNT: Final = 10_000
+"""Most signals in one mailbox, and most broadcasts in a namespace."""
+MAIL_BYTES: Final = 64 * 1024 * 1024
+"""Most bytes of signals in one mailbox, and of broadcasts in a namespace."""
+INLINE_BYTES: Final = 8 * 1024
+"""A signal up to this size is copied into the inbox; of a larger one the inbox gets a pointer."""
+INBOX_COUNT: Final = 1_000
+"""Most entries in a hub's inbox; beyond, one ``resync`` entry replaces them all."""
+BEAT_CHUNK: Final = 1_000
+"""Most leases renewed by one script call (Lua's ``unpack`` fails at 4,000 pairs)."""
+REFUSED_LANES: Final = 1_000
+"""Most refusals remembered in a hub's lanes, so that a retry hears the same refusal."""
+
+AGENT_TTL: Final = 24 * 3600
+"""Seconds an agent's hash lives without an update; hubs update hourly."""
+ENDED_TTL: Final = 3600
+"""Seconds an ended agent stays in the listing."""
+ENDED_COUNT: Final = 10_000
+"""Most ended agents kept in the listing."""
+
+SCRIPT_CONSTANTS: Final = (
+    "MAIL_COUNT",
+    "MAIL_BYTES",
+    "INLINE_BYTES",
+    "INBOX_COUNT",
+    "REFUSED_LANES",
+    "AGENT_TTL",
+    "ENDED_TTL",
+    "ENDED_COUNT",
+)
+"""Names from this module that every Lua script sees as local constants."""

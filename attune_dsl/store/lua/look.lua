@@ -1,0 +1,22 @@
+-- What is in the mailbox and among the broadcasts beyond what the agent has received: newest first, until known.
+-- KEYS  mail:<id> broadcast seen:<id>
+-- ARGV  after_mail after_broadcast (both orders)
+-- Returns {now, mail entries, broadcast entries}, each in sending order; broadcasts that the agent took are left out.
+local function newer(stream, after, wanted)
+  local found, last = {}, '+'
+  while true do
+    local chunk = redis.call('XREVRANGE', stream, last, '-', 'COUNT', 100)
+    for _, entry in ipairs(chunk) do
+      local order = tonumber(field(entry, 'order') or 0) or 0
+      if order <= after and order > 0 then return found end
+      if wanted(order) then table.insert(found, 1, entry) end
+    end
+    if #chunk < 100 then return found end
+    last = '(' .. chunk[#chunk][1]
+  end
+end
+local mail = newer(KEYS[1], tonumber(ARGV[1]), function() return true end)
+local broadcasts = newer(KEYS[2], tonumber(ARGV[2]), function(order)
+  return not redis.call('ZSCORE', KEYS[3], fmt(order))
+end)
+return { fmt(clock()), mail, broadcasts }
