@@ -1,0 +1,1 @@
+"""How agents see and signal each other: signals, agents, listings."""

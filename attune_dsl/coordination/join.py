@@ -1,0 +1,119 @@
+"""How a script takes part without being a workflow."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import final
+
+from attune_dsl.coordination.agent import Agent, AgentInfo, enter
+from attune_dsl.coordination.signals import AsyncSignals, Signals
+from attune_dsl.exceptions import RunAborted, UsageError
+from attune_dsl.hub.drive import drive
+from attune_dsl.model import AgentStatus
+from attune_dsl.store.settings import coordination_policy, heartbeat_policy
+
+
+@final
+class Joining:
+    """What :func:`join` returns: enter it with ``with``, or with ``async with`` in async code."""
+
+    def __init__(self, agent_id: str, store: str | None, namespace: str | None, *, takeover: bool) -> None:
+        self._agent_id = agent_id
+        self._store = store
+        self._namespace = namespace
+        self._takeover = takeover
+        self._agent: Agent | None = None
+
+    async def _enter(self) -> Agent:
+        if self._agent is not None:
+            raise UsageError(f"the agent {self._agent_id!r} has joined already; call join() for another one")
+        self._agent = await enter(
+            self._agent_id,
+            store=self._store,
+            namespace=self._namespace,
+            heartbeat=heartbeat_policy(True),
+            coordination=coordination_policy(True),
+            takeover=self._takeover,
+            info=AgentInfo(),
+        )
+        self._agent.touch(None, 0.0)
+        return self._agent
+
+    async def _leave(self, error: BaseException | None) -> None:
+        agent, self._agent = self._agent, None
+        if agent is not None:
+            await agent.leave(_status(error), None if error is None else f"{type(error).__name__}: {error}")
+
+    def __enter__(self) -> Joined:
+        return Joined(drive(self._enter()))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        drive(self._leave(error))
+
+    async def __aenter__(self) -> AsyncJoined:
+        return AsyncJoined(await self._enter())
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._leave(error)
+
+
+class _Joined:
+    """What both colours of a joined script share."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+
+    @property
+    def agent_id(self) -> str:
+        """The name under which the others know this script."""
+        return self._agent.agent_id
+
+    @property
+    def degraded(self) -> bool:
+        """Whether the store was away at any time since it joined."""
+        return self._agent.degraded
+
+
+@final
+class Joined(_Joined):
+    """A script that has joined: ``agent_id`` and blocking ``signals``."""
+
+    @property
+    def signals(self) -> Signals:
+        """The script's signals."""
+        return self._agent.signals()
+
+
+@final
+class AsyncJoined(_Joined):
+    """A script that has joined: ``agent_id`` and awaitable ``signals``."""
+
+    @property
+    def signals(self) -> AsyncSignals:
+        """The script's signals."""
+        return self._agent.async_signals()
+
+
+def join(agent_id: str, store: str | None = None, namespace: str | None = None, *, takeover: bool = False) -> Joining:
+    """Take part as the agent ``agent_id``, with a heartbeat, until the block is left.
+
+    The agent ends as ``completed``, as ``aborted`` if the block raised :class:`RunAborted`, as ``cancelled`` if it was
+    interrupted, else as ``failed``. Entering raises :class:`AgentIdTaken` if the id has a live owner and ``takeover``
+    is false, :class:`InvalidName` and :class:`StoreConfigError`; without a store it works degraded.
+
+    >>> with join("ops") as me:                                          # doctest: +SKIP
+    ...     me.signals.broadcast("start", payload={"at": "now"})
+    """
+    return Joining(agent_id, store, namespace, takeover=takeover)
+
+
+def _status(error: BaseException | None) -> AgentStatus:
+    if error is None:
+        return AgentStatus.COMPLETED
+    if isinstance(error, RunAborted):
+        return AgentStatus.ABORTED
+    return AgentStatus.FAILED if isinstance(error, Exception) else AgentStatus.CANCELLED

@@ -1,0 +1,264 @@
+"""The signal operations of an agent that takes part: contract §5, numbers 1 to 7, 11 and 12."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from attune_dsl import clock, log
+from attune_dsl.coordination.advice import describe, on_timeout
+from attune_dsl.exceptions import MailboxFull, UsageError
+from attune_dsl.hub.commands import Request
+from attune_dsl.hub.hub import Hub
+from attune_dsl.hub.mailbox import Entry, Waiter
+from attune_dsl.hub.member import Member
+from attune_dsl.model import Collected, NoSignal, Reason, Signal
+from attune_dsl.store import codec, scripts
+from attune_dsl.store.names import check_name
+
+
+class MailOperations:
+    """Operations on a member's mailbox; what is taken is appended to ``taken`` too, if that is given."""
+
+    def __init__(self, hub: Hub, member: Member, ttl: float, taken: list[Signal] | None) -> None:
+        self._hub = hub
+        self._member = member
+        self._ttl = ttl
+        self._taken = taken
+
+    # Sending
+
+    async def send(self, type_: str, target: str | None, payload: Any, *, ttl: float | None, key: str | None) -> str:
+        """See :meth:`Signals.send`."""
+        if target is None:
+            return await self.broadcast(type_, payload, ttl=ttl, late=True, key=key)
+        hub, member = self._hub, self._member
+        check_name("target", target)
+        signal, ttl_ms = self._prepare(type_, target, payload, ttl, key)
+        return await self._post(
+            f"the mailbox of {target!r}",
+            lambda request: scripts.send(
+                hub.keys,
+                member.agent_id,
+                target,
+                hub=hub.id,
+                owner=member.owner,
+                lane=request.lane,
+                seq=request.seq,
+                signal_id=request.id,
+                ttl_ms=ttl_ms,
+                signal=signal,
+                key=key,
+            ),
+        )
+
+    async def broadcast(self, type_: str, payload: Any, *, ttl: float | None, late: bool, key: str | None) -> str:
+        """See :meth:`Signals.broadcast`."""
+        hub, member = self._hub, self._member
+        signal, ttl_ms = self._prepare(type_, None, payload, ttl, key)
+        return await self._post(
+            f"the broadcast stream of namespace {hub.namespace!r}",
+            lambda request: scripts.broadcast(
+                hub.keys,
+                member.agent_id,
+                hub=hub.id,
+                owner=member.owner,
+                lane=request.lane,
+                seq=request.seq,
+                signal_id=request.id,
+                ttl_ms=ttl_ms,
+                signal=signal,
+                late=late,
+                key=key,
+            ),
+        )
+
+    def _prepare(
+        self, type_: str, target: str | None, payload: Any, ttl: float | None, key: str | None
+    ) -> tuple[bytes, int]:
+        check_name("signal type", type_)
+        if key is not None:
+            check_name("key", key)
+        seconds = self._ttl if ttl is None else ttl
+        if not 0 < seconds < math.inf:
+            raise ValueError(f"ttl is {seconds!r}; it must be a positive number of seconds")
+        signal = codec.encode_envelope(type_, self._member.agent_id, target, payload)
+        return signal, max(1, int(seconds * 1000))
+
+    async def _post(self, where: str, render: Any) -> str:
+        """Send a message and return its id once it is stored, else ``""``."""
+        member = self._member
+        if member.gone:
+            return ""
+        request = self._hub.request(render, numbered=True)
+        reply = await self._hub.ask([*self._hub.unsaid(member), request])
+        if reply is None:
+            return ""
+        outcome, signal_id = reply
+        if outcome == b"full":
+            raise MailboxFull(
+                f"{where} is full (10,000 signals or 64 MiB); nothing was stored. Is its agent taking them?"
+            )
+        if outcome == b"fenced":
+            log.warning("signal.fenced", agent_id=member.agent_id, advice="the agent id has another owner now")
+            return ""
+        return str(signal_id.decode())
+
+    # Taking
+
+    async def wait(self, types: Sequence[str], *, source: str | None, timeout: float | None) -> Signal | NoSignal:
+        """See :meth:`Signals.wait`."""
+        deadline = None if timeout is None else clock.monotonic() + timeout
+        waiter = self._waiter(types, () if source is None else (source,), deadline)
+        if await self._await(waiter):
+            assert waiter.value is not None
+            return self._received(waiter.value)
+        if waiter.done or not self._hub.link.up:
+            return self._unavailable()
+        return on_timeout(types, source, timeout, await self._agents_seen(source))
+
+    async def _await(self, waiter: Waiter) -> bool:
+        """Wait for what the waiter wants; return whether it has come. It is never lost, also when cancelled."""
+        member, mailbox = self._member, self._member.mailbox
+        mailbox.wait(waiter)
+        if waiter.done:
+            return True
+        if self._is_pointless():
+            waiter.deadline = clock.monotonic()
+        member.wait_began()
+        try:
+            await waiter
+            if not waiter.done and not self._is_pointless():
+                await self._hub.look([member])  # every wait ends with one more look into the store
+        except BaseException:
+            mailbox.withdraw(waiter)
+            if waiter.value is not None:
+                mailbox.put_back(waiter.value)
+            raise
+        finally:
+            mailbox.withdraw(waiter)
+            member.wait_ended()
+        return waiter.value is not None
+
+    def _is_pointless(self) -> bool:
+        return bool(self._member.gone) or self._hub.is_foreign or self._hub.link.is_given_up
+
+    async def check(self, types: Sequence[str], *, source: str | None) -> Signal | None:
+        """See :meth:`Signals.check`."""
+        wanted = self._waiter(types, () if source is None else (source,), None)
+        mailbox = self._member.mailbox
+        entry = mailbox.take(wanted)
+        if entry is None:
+            await self._look()
+            entry = mailbox.take(wanted)
+        return None if entry is None else self._received(entry)
+
+    async def peek(self, types: Sequence[str], *, source: str | None) -> Signal | None:
+        """See :meth:`Signals.peek`."""
+        return next(iter(await self.pending(types, source=source)), None)
+
+    async def pending(self, types: Sequence[str], *, source: str | None) -> list[Signal]:
+        """See :meth:`Signals.pending`."""
+        wanted = self._waiter(types, () if source is None else (source,), None)
+        await self._look()
+        return [entry.signal for entry in self._member.mailbox.find(wanted)]
+
+    async def clear(self, types: Sequence[str], *, source: str | None) -> int:
+        """See :meth:`Signals.clear`."""
+        wanted = self._waiter(types, () if source is None else (source,), None)
+        await self._look()
+        mailbox, cleared = self._member.mailbox, 0
+        while (entry := mailbox.take(wanted)) is not None:
+            mailbox.mark(entry)
+            cleared += 1
+        self._member.marked()
+        return cleared
+
+    async def collect(
+        self,
+        types: Sequence[str],
+        *,
+        count: int | None,
+        sources: Sequence[str] | None,
+        timeout: float | None,
+    ) -> Collected:
+        """See :meth:`Signals.collect`."""
+        if (count is None) == (sources is None):
+            raise UsageError("collect() takes either count= (how many) or sources= (one from each of them)")
+        missing = list(dict.fromkeys(sources or ()))
+        wanted = len(missing) if count is None else count
+        deadline = None if timeout is None else clock.monotonic() + timeout
+        taken: list[Signal] = []
+        while len(taken) < wanted:
+            waiter = self._waiter(types, missing, deadline)
+            if not await self._await(waiter):
+                return self._incomplete(types, taken, wanted, missing, timeout, gave_up=waiter.done)
+            assert waiter.value is not None
+            signal = self._received(waiter.value)
+            taken.append(signal)
+            if missing:
+                missing.remove(signal.source)
+        return Collected(signals=tuple(taken), wanted=wanted)
+
+    def _incomplete(
+        self,
+        types: Sequence[str],
+        taken: list[Signal],
+        wanted: int,
+        missing: list[str],
+        timeout: float | None,
+        *,
+        gave_up: bool,
+    ) -> Collected:
+        if gave_up or not self._hub.link.up:
+            nothing = self._unavailable()
+            reason, detail = nothing.reason, nothing.detail
+        else:
+            reason = Reason.TIMEOUT
+            detail = f"{len(taken)} of {wanted} signals {describe(types)} came within {timeout:g} s"
+        return Collected(signals=tuple(taken), wanted=wanted, missing=tuple(missing), reason=reason, detail=detail)
+
+    # Shared
+
+    def _waiter(self, types: Sequence[str], sources: Sequence[str], deadline: float | None) -> Waiter:
+        for type_ in types:
+            check_name("signal type", type_)
+        for source in sources:
+            check_name("source", source)
+        return Waiter(self._hub.reader.pump, deadline, frozenset(types), frozenset(sources))
+
+    async def _look(self) -> None:
+        if not self._is_pointless():
+            await self._hub.look([self._member])
+
+    def _received(self, entry: Entry) -> Signal:
+        """The signal reaches the user: from here on it counts as taken (§5.7)."""
+        self._member.mailbox.mark(entry)
+        self._member.marked()
+        if self._taken is not None:
+            self._taken.append(entry.signal)
+        return entry.signal
+
+    def _unavailable(self) -> NoSignal:
+        hub = self._hub
+        if self._member.gone:
+            detail = self._member.gone
+        elif hub.is_foreign:
+            detail = "this process was forked from the one whose agent this is; join() again in the child"
+        else:
+            detail = f"the store {hub.server.label} cannot be reached: {hub.link.error}"
+        return NoSignal(reason=Reason.UNAVAILABLE, detail=detail)
+
+    async def _agents_seen(self, source: str | None) -> list[str] | None:
+        """Return the live agents if ``source`` was never one, for the advice after a time-out; else ``None``."""
+        if source is None:
+            return None
+        hub = self._hub
+        known: Request = hub.request(lambda _: ("EXISTS", hub.keys.agent(source)))
+        now = int(hub.server_ms())
+        live = hub.request(lambda _: ("ZRANGEBYSCORE", hub.keys.leases, now, "+inf", "LIMIT", 0, 1000))
+        leases = await hub.ask([known, live])
+        if leases is None or known.value:
+            return None
+        return [lease.decode().rpartition("#")[0] for lease in leases]

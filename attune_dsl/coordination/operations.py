@@ -1,0 +1,47 @@
+"""What can be done with signals, once, for both facades.
+
+Implementations are written as neutral coroutines (:mod:`attune_dsl.hub.drive`): ``Signals`` drives them on the calling
+thread, ``AsyncSignals`` awaits them. The contract's numbers are those of ``docs/architecture.md``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from attune_dsl.model import Collected, NoSignal, Signal
+
+
+class Operations(Protocol):
+    """One agent's signal operations. See :class:`attune_dsl.coordination.signals.Signals` for what each means."""
+
+    async def send(self, type_: str, target: str | None, payload: Any, *, ttl: float | None, key: str | None) -> str:
+        """Store a signal for one agent (``None``: for all)."""
+
+    async def broadcast(self, type_: str, payload: Any, *, ttl: float | None, late: bool, key: str | None) -> str:
+        """Store a signal for all agents."""
+
+    async def wait(self, types: Sequence[str], *, source: str | None, timeout: float | None) -> Signal | NoSignal:
+        """Take the oldest signal that fits, now or when it comes."""
+
+    async def check(self, types: Sequence[str], *, source: str | None) -> Signal | None:
+        """Take the oldest signal that fits, if there is one."""
+
+    async def peek(self, types: Sequence[str], *, source: str | None) -> Signal | None:
+        """Return the oldest signal that fits without taking it."""
+
+    async def pending(self, types: Sequence[str], *, source: str | None) -> list[Signal]:
+        """Return all signals that fit without taking them."""
+
+    async def clear(self, types: Sequence[str], *, source: str | None) -> int:
+        """Take all signals that fit and forget them."""
+
+    async def collect(
+        self,
+        types: Sequence[str],
+        *,
+        count: int | None,
+        sources: Sequence[str] | None,
+        timeout: float | None,
+    ) -> Collected:
+        """Take many signals."""

@@ -1,0 +1,126 @@
+"""The hub's writing half: every command goes over one connection, in order, and is answered in order.
+
+One connection makes the order total: what an agent took is marked before what it does next becomes visible. Requests
+that a broken connection left unanswered are sent again over the next one, unless their caller has given up; a message
+keeps its lane and number then, so that the store recognises it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from attune_dsl.hub.drive import Source, Ticket
+from attune_dsl.hub.parker import Parker
+from attune_dsl.hub.pump import Pump
+from attune_dsl.store.connection import Connection, ConnectionLost, Reply, ReplyError, pack
+from attune_dsl.store.scripts import Command
+
+
+class Request(Ticket[Reply]):
+    """A command and the ticket for its answer; ``value`` is the reply, or a :class:`ReplyError`.
+
+    ``render`` makes the command when it is written, because the owner of an agent changes with the connection. A
+    request whose caller gave up is not sent again, unless it is one to ``keep``. A ``numbered`` one is a message: its
+    ``lane`` and ``seq`` are fixed when it is first written, so that the store recognises it.
+    """
+
+    __slots__ = ("given_up", "keep", "lane", "numbered", "render", "seq")
+
+    def __init__(self, source: Source, render: Callable[[Request], Command], *, numbered: bool, keep: bool) -> None:
+        super().__init__(source)
+        self.render = render
+        self.numbered = numbered
+        self.keep = keep
+        self.given_up = False
+        self.lane = ""
+        self.seq = 0
+
+    @property
+    def id(self) -> str:
+        """The id of a message: its lane, which names hub and link, and its number there."""
+        return f"{self.lane}.{self.seq}"
+
+
+class Commands:
+    """Sends requests and finishes them with their replies."""
+
+    def __init__(
+        self,
+        parker: Parker,
+        on_lost: Callable[[Connection, ConnectionLost], None],
+        after_write: Callable[[], None],
+    ) -> None:
+        """``after_write`` is called after each write, while the server is busy with it anyway."""
+        self.pump = Pump(parker, self._on_reply, on_lost)
+        self._after_write = after_write
+        self._on_lost = on_lost
+        self._connection: Connection | None = None
+        self.lane = ""
+        self._seq = 0
+        self._writing = threading.Lock()
+        self._unanswered: deque[Request] = deque()
+
+    def request(self, render: Callable[[Request], Command], *, numbered: bool = False, keep: bool = False) -> Request:
+        """Make a request that is not sent yet."""
+        return Request(self.pump, render, numbered=numbered, keep=keep)
+
+    def submit(self, requests: Sequence[Request]) -> None:
+        """Send requests in one write, or keep them for the next connection. Never blocks."""
+        lost = None
+        with self._writing:
+            connection = self._connection
+            if connection is None:
+                # While there is no store nothing piles up: what was given up goes first.
+                while self._unanswered and self._unanswered[0].given_up:
+                    self._unanswered.popleft()
+            self._unanswered.extend(requests)
+            if connection is None:
+                return
+            try:
+                done = connection.write(pack([self._render(request) for request in requests]))
+            except ConnectionLost as error:
+                lost = error
+        if lost is not None:
+            self._on_lost(connection, lost)
+            return
+        if not done:
+            self.pump.drain_soon()
+        self._after_write()
+
+    def open(self, connection: Connection, lane: str) -> None:
+        """Use a new connection: first what the last one left unanswered, then what comes."""
+        with self._writing:
+            self.lane, self._seq = lane, 0
+            kept = [request for request in self._unanswered if not (request.done or request.given_up)]
+            self._unanswered = deque(kept)
+            self._connection = connection
+            if kept:
+                connection.write(pack([self._render(request) for request in kept]))
+            self.pump.attach(connection)
+
+    def close(self) -> None:
+        """Give the connection up; unanswered requests wait for the next one."""
+        with self._writing:
+            self._connection = None
+            self.pump.detach()
+
+    def abandon(self) -> None:
+        """Finish all that is unanswered with an error: there will be no next connection."""
+        with self._writing:
+            left, self._unanswered = self._unanswered, deque()
+        for request in left:
+            request.finish(ReplyError("the hub was closed"))
+
+    def _render(self, request: Request) -> Command:
+        if request.numbered and not request.lane:
+            self._seq += 1
+            request.lane, request.seq = self.lane, self._seq
+        return request.render(request)
+
+    def _on_reply(self, reply: Reply) -> None:
+        if isinstance(reply, ReplyError) and str(reply).startswith(("NOSCRIPT", "LOADING")):
+            raise ConnectionLost(f"the server was restarted: {reply}")
+        if self._unanswered:
+            self._unanswered.popleft().finish(reply)

@@ -1,0 +1,156 @@
+"""Making, losing and ending the link. Every connect is a rejoin under a fresh inbox name."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, closing
+from typing import TYPE_CHECKING, Any, Final
+
+from attune_dsl import clock, log
+from attune_dsl.exceptions import AgentIdTaken
+from attune_dsl.hub.beater import Beater
+from attune_dsl.hub.commands import Request
+from attune_dsl.hub.drive import drive
+from attune_dsl.store import scripts
+from attune_dsl.store.connection import Connection, ConnectionLost, ReplyError
+
+if TYPE_CHECKING:
+    from attune_dsl.hub.hub import Hub
+    from attune_dsl.hub.member import Member
+
+_JOIN_CHUNK: Final = 500
+"""Agents that join in one write."""
+
+
+class Connector:
+    """Two connections, one for commands and one for the blocking read, made and lost together."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._connections: tuple[Connection, Connection] | None = None
+        self._links = 0
+        self._link = ""
+
+    def uses(self, connection: Connection) -> bool:
+        """Whether the connection is one of the present two."""
+        return self._connections is not None and connection in self._connections
+
+    def connect(self) -> None:
+        """Connect, join all agents again, and go on with what was unanswered.
+
+        Raises :class:`StoreUnavailable`, :class:`StoreConfigError` or :class:`ConnectionLost`.
+        """
+        hub = self._hub
+        hub.server.start()
+        self._links += 1
+        self._link = f"{hub.id}.{self._links}"
+        with ExitStack() as stack:
+            commands, reader = (stack.enter_context(closing(self._dial())) for _ in range(2))
+            members = list(hub.members.values())
+            inbox_id, broadcast_id = self._introduce(commands, members)
+            self._rejoin(commands, members)
+            stack.pop_all()
+        self._connections = commands, reader
+        hub.commands.open(commands, self._link)
+        hub.reader.open(reader, self._link, inbox_id, broadcast_id)
+        hub.link.came_up()
+        log.debug("link.up", store=hub.server.label, namespace=hub.namespace, link=self._link)
+
+    def _dial(self) -> Connection:
+        return Connection(self._hub.server.url, f"attune-{self._hub.id}")
+
+    def _introduce(self, commands: Connection, members: list[Member]) -> tuple[str, str]:
+        """Load the scripts and open an inbox; return the ids behind which the hub reads."""
+        hub = self._hub
+        asked_at = clock.monotonic()
+        opening = scripts.open_inbox(hub.keys, hub.id, self._link, self._link, ttl_ms=Beater.hub_ttl_ms(members))
+        policy = ("CONFIG", "GET", "maxmemory-policy")
+        *loaded, policies, opened = commands.ask([*scripts.load_commands(), policy, opening])
+        for reply in (*loaded, opened):
+            if isinstance(reply, ReplyError):
+                raise ConnectionLost(f"the store refused a script: {reply}")
+        if self._links == 1:
+            self._warn_of_eviction(policies)
+        now, inbox_id, broadcast_id = opened
+        hub.learn_server_time(now, asked_at)
+        return inbox_id.decode(), broadcast_id.decode()
+
+    def lose(self, error: Exception, *, expected: bool = False) -> None:
+        """Give the present connections up, if there are any."""
+        hub = self._hub
+        connections, self._connections = self._connections, None
+        hub.commands.close()
+        hub.reader.close()
+        if connections is not None:
+            for connection in connections:
+                if not connection.holders:
+                    connection.close()
+        if hub.link.up and not expected:
+            log.warning("link.lost", store=hub.server.label, namespace=hub.namespace, error=str(error))
+        elif not hub.link.was_tried and not expected:
+            log.warning("store.unreachable", store=hub.server.label, error=str(error))
+        hub.link.went_down(error, expected=expected)
+
+    def join_new(self) -> None:
+        """Join the agents that came since the last look."""
+        new = [member for member in list(self._hub.members.values()) if member.is_new]
+        for start in range(0, len(new), _JOIN_CHUNK):
+            chunk = new[start : start + _JOIN_CHUNK]
+            requests = [self._join_request(member) for member in chunk]
+            drive(self._hub.ask_all(requests))
+            joined = [
+                member for member, request in zip(chunk, requests, strict=True) if self._accept(member, request.value)
+            ]
+            drive(self._hub.look([member for member in joined if member.profile.has_mailbox]))
+            for member in joined:
+                self._hub.keeper.newcomer(member)
+                member.finish_joining(None)
+
+    def admit_offline(self) -> None:
+        """There is no store: agents go on without one, and join when it appears."""
+        for member in list(self._hub.members.values()):
+            member.finish_joining(None)
+
+    def sign_off(self) -> None:
+        """Remove the hub's own keys; agents that are still here keep their leases until these lapse."""
+        keys = self._hub.keys
+        drive(self._hub.ask([self._hub.request(lambda _: ("DEL", keys.inbox(self._link), keys.lanes(self._hub.id)))]))
+
+    def _join_request(self, member: Member) -> Request:
+        return self._hub.request(lambda _: self._command(member))
+
+    def _command(self, member: Member) -> scripts.Command:
+        return member.join_command(self._link, self._hub.id)
+
+    def _rejoin(self, commands: Connection, members: list[Member]) -> None:
+        for start in range(0, len(members), _JOIN_CHUNK):
+            chunk = [member for member in members[start : start + _JOIN_CHUNK] if not member.gone]
+            for member in chunk:
+                member.mailbox.restart()
+            for member, reply in zip(chunk, commands.ask([self._command(m) for m in chunk]), strict=True):
+                self._accept(member, reply)
+
+    def _accept(self, member: Member, reply: Any) -> bool:
+        """Take in the answer to a join; return whether the member is the id's owner now."""
+        if isinstance(reply, list) and reply[0] == b"joined":
+            member.accept(int(reply[1]), self._link, int(reply[3]))
+            return True
+        if isinstance(reply, list):
+            taken = AgentIdTaken(member.agent_id, (reply[1] or b"").decode(), int(reply[2] or 0))
+            if not member.finish_joining(taken):
+                self._hub.expel(member, taken)
+        elif isinstance(reply, ReplyError):
+            log.warning("agent.refused", agent_id=member.agent_id, error=str(reply))
+        return False
+
+    def _warn_of_eviction(self, reply: Any) -> None:
+        """Warn when the server may throw keys away that nobody has read."""
+        if isinstance(reply, ReplyError) or not reply:
+            return
+        policy = reply.get(b"maxmemory-policy") if isinstance(reply, dict) else reply[-1]
+        if policy and policy != b"noeviction":
+            log.warning(
+                "store.may_evict",
+                store=self._hub.server.label,
+                policy=policy.decode(),
+                advice="set maxmemory-policy to noeviction, or signals may disappear before they are read",
+            )

@@ -1,0 +1,158 @@
+"""Neutral coroutines: operations written once, awaited under asyncio or driven on a blocking thread.
+
+A *ticket* is what an operation waits for. An ``async def`` that awaits nothing but tickets is neutral:
+
+- under asyncio, awaiting a ticket suspends the task on a future of its loop;
+- outside of any loop, :func:`drive` runs the coroutine and blocks the thread at every ticket, reading the socket that
+  the answer will come from. That is why a blocking round trip costs no hand-over between threads.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Coroutine, Generator
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from attune_dsl import clock
+from attune_dsl.exceptions import BlockingCallInLoop
+
+if TYPE_CHECKING:
+    import asyncio
+
+T = TypeVar("T")
+
+
+class Source(Protocol):
+    """Where the answer to a ticket comes from: lets the waiting thread, or its loop, do the reading."""
+
+    def block(self, ticket: Ticket[Any]) -> None:
+        """Block this thread until the ticket is done or its deadline has passed."""
+
+    def watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Have ``loop`` read the socket from now on; returns at once if it does already."""
+
+
+class Ticket(Generic[T]):
+    """Something that will be known. ``await ticket`` returns whether it was known before ``deadline``.
+
+    ``deadline`` is a time of :func:`clock.monotonic`, or ``None`` for no limit. ``finish`` may come from any thread.
+    """
+
+    __slots__ = ("_nudged", "_wake", "deadline", "done", "source", "value")
+
+    def __init__(self, source: Source, deadline: float | None = None) -> None:
+        self.source = source
+        self.deadline = deadline
+        self.done = False
+        self.value: T | None = None
+        self._nudged = False
+        self._wake: Callable[[], object] | None = None
+
+    def finish(self, value: T) -> None:
+        """Make the answer known and wake whoever waits for it. Only the first call counts."""
+        if self.done:
+            return
+        self.value = value
+        self.done = True
+        self.nudge()
+
+    def nudge(self) -> None:
+        """Wake the waiting thread or task without an answer, so that it looks around."""
+        self._nudged = True
+        wake = self._wake
+        if wake is not None:
+            wake()
+
+    def on_nudge(self, wake: Callable[[], object] | None) -> None:
+        """Say how to wake this thread if the ticket is finished by another one; ``None``: it needs no waking."""
+        thread = threading.get_ident()
+        self._wake = None if wake is None else lambda: threading.get_ident() == thread or wake()
+
+    def remaining(self) -> float | None:
+        """Seconds to the deadline, possibly negative; ``None`` for no limit."""
+        return None if self.deadline is None else self.deadline - clock.monotonic()
+
+    def sleep(self) -> None:
+        """Block this thread until :meth:`finish`, :meth:`nudge` or the deadline. May return early."""
+        lock = threading.Lock()
+        lock.acquire()
+        self._wake = lambda: _release(lock)
+        remaining = self.remaining()
+        if not self._nudged and (remaining is None or remaining > 0):
+            lock.acquire(timeout=-1 if remaining is None else remaining)
+        self._wake = None
+        self._nudged = False
+
+    def __await__(self) -> Generator[Any, None, bool]:
+        if not self.done:
+            loop = running_loop()
+            if loop is None:
+                yield self
+            else:
+                yield from self._suspend(loop)
+        return self.done
+
+    def _suspend(self, loop: asyncio.AbstractEventLoop) -> Generator[Any, None, None]:
+        future: asyncio.Future[None] = loop.create_future()
+        thread = threading.get_ident()
+
+        def resolve() -> None:
+            if not future.done():
+                future.set_result(None)
+
+        def wake() -> None:
+            if threading.get_ident() == thread:
+                resolve()
+            elif not loop.is_closed():
+                loop.call_soon_threadsafe(resolve)
+
+        self.source.watch(loop)
+        self._wake = wake
+        remaining = self.remaining()
+        timer = None if remaining is None else loop.call_later(max(0.0, remaining), resolve)
+        try:
+            if not self.done:
+                yield from future
+        finally:
+            self._wake = None
+            if timer is not None:
+                timer.cancel()
+
+
+def _release(lock: threading.Lock) -> None:
+    try:
+        lock.release()
+    except RuntimeError:
+        return  # two wakers: the first one was enough
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the loop that runs on this thread; asyncio is not imported to find out that there is none."""
+    asyncio = sys.modules.get("asyncio")
+    return None if asyncio is None else asyncio._get_running_loop()
+
+
+def drive(operation: Coroutine[Any, Any, T]) -> T:
+    """Run a neutral coroutine on this thread, blocking at its tickets; return what it returns.
+
+    Raises :class:`BlockingCallInLoop` on a thread whose event loop is running.
+    """
+    if running_loop() is not None:
+        operation.close()
+        raise BlockingCallInLoop(
+            "a blocking call on the thread of a running event loop would freeze it; "
+            "take AsyncSignals or AsyncContext and await the call, or make the call from a thread"
+        )
+    try:
+        ticket: Ticket[Any] = operation.send(None)
+        while True:
+            try:
+                ticket.source.block(ticket)
+            except BaseException as error:
+                ticket = operation.throw(error)
+            else:
+                ticket = operation.send(None)
+    except StopIteration as stop:
+        value: T = stop.value
+        return value

@@ -1,0 +1,192 @@
+"""A process's one link to the store, whatever number of agents live in the process."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from attune_dsl import clock, log
+from attune_dsl.exceptions import AgentIdTaken, StoreUnavailable
+from attune_dsl.hub.commands import Commands, Request
+from attune_dsl.hub.drive import Ticket
+from attune_dsl.hub.entries import EntryReader
+from attune_dsl.hub.keeper import Keeper
+from attune_dsl.hub.link import SLEEPING, LinkState
+from attune_dsl.hub.mailbox import Waiter
+from attune_dsl.hub.member import Member, Profile
+from attune_dsl.hub.parker import parker
+from attune_dsl.hub.reader import Reader
+from attune_dsl.model import AgentStatus
+from attune_dsl.store import scripts
+from attune_dsl.store.connection import Connection, ConnectionLost, ReplyError
+from attune_dsl.store.keys import Keys
+from attune_dsl.store.scripts import Command
+from attune_dsl.store.server import Server
+
+JOIN_PATIENCE: Final = 20.0
+"""Seconds that a join waits for the first connection: an embedded server may load a large append-only file."""
+
+
+class Hub:
+    """Members, commands and reader over one link; a :class:`Keeper` thread connects, beats and flushes.
+
+    Made by :func:`attune_dsl.hub.registry.open_hub`. An unreachable store raises nothing: calls come back unconfirmed.
+    """
+
+    def __init__(self, server: Server, namespace: str) -> None:
+        self.id: Final = uuid.uuid4().hex[:12]
+        self.server: Final = server
+        self.namespace: Final = namespace
+        self.keys = Keys(namespace)
+        self.link: Final = LinkState()
+        self.is_foreign = False
+        """Whether this is a copy in a forked child: the link belongs to the parent and must not be touched."""
+        self.stopped: Final[Ticket[None]] = Ticket(SLEEPING)
+        self.members: dict[str, Member] = {}
+        self.entries: Final = EntryReader()
+        self.parker: Final = parker()
+        self.keeper: Final = Keeper(self)
+        self.reader: Final = Reader(self, self.parker)
+        self.commands: Final = Commands(self.parker, self.lost, after_write=self.reader.ask)
+        self._server_offset_ms = clock.wall() * 1000 - clock.monotonic() * 1000
+        self._members_lock = threading.Lock()
+
+    # The clock of the store
+
+    def server_ms(self) -> float:
+        """The server's time in milliseconds; never behind it, ahead by at most one round trip."""
+        return clock.monotonic() * 1000 + self._server_offset_ms
+
+    def learn_server_time(self, now: bytes, asked_at: float) -> None:
+        """Take in the server's time (ms) from an answer to a question of ``asked_at`` (:func:`clock.monotonic`)."""
+        self._server_offset_ms = int(now) - asked_at * 1000
+
+    # Members
+
+    async def join(self, profile: Profile) -> Member:
+        """Make an agent of this process. Without a store it is a member all the same, and joins when one appears.
+
+        Raises :class:`AgentIdTaken` if the id has a live owner.
+        """
+        with self._members_lock:
+            if profile.agent_id in self.members:
+                raise AgentIdTaken(profile.agent_id, str(profile.fields["host"]), int(profile.fields["pid"]))
+            member = self.members[profile.agent_id] = Member(self, profile, clock.monotonic() + JOIN_PATIENCE)
+        self.keeper.wake()
+        try:
+            await member.joining
+            if member.joining.value is not None:
+                raise member.joining.value
+        except BaseException:
+            self.members.pop(profile.agent_id, None)
+            raise
+        return member
+
+    async def leave(self, member: Member, status: AgentStatus, error: str | None) -> bool:
+        """End an agent with its final status; return whether the store has confirmed it."""
+        try:
+            if member.gone or not member.epoch:
+                return False
+            reply = await self.ask([*self.unsaid(member), member.leave_request(status, error)])
+            return bool(reply == b"left")
+        finally:
+            self.members.pop(member.agent_id, None)
+
+    def expel(self, member: Member, taken: AgentIdTaken) -> None:
+        """Somebody else owns the member's id now: it is no agent any more."""
+        log.warning("agent.replaced", agent_id=member.agent_id, host=taken.host, pid=taken.pid)
+        member.gone = f"the agent id was taken over by pid {taken.pid} on {taken.host}"
+        for waiter in member.mailbox.waiters():
+            waiter.finish(None)
+
+    def lease_lost(self, member: Member) -> None:
+        """The store does not know the member's lease any more: let it join again."""
+        member.is_new = True
+
+    def refresh(self, member: Member) -> None:
+        """See :class:`attune_dsl.hub.reader.Owner`."""
+        member.mailbox.hold()
+        self.keeper.look_at(member)
+
+    async def look(self, members: Sequence[Member], *more: Request) -> None:
+        """Read what is new in the members' mailboxes in the store, after telling it what they took.
+
+        ``more`` are requests to send along. What could not be read is read again with the next beat.
+        """
+        asked_at = clock.monotonic()
+        looks = [(member, self._look_request(member)) for member in members]
+        told = [request for member in members for request in self.unsaid(member)]
+        await self.ask_all([*told, *more, *(request for _, request in looks)])
+        for member, request in looks:
+            if isinstance(request.value, list):
+                self.learn_server_time(request.value[0], asked_at)
+                found = self.entries.look(request.value, member.agent_id, member.epoch, member.died_at)
+                member.mailbox.merge(found)
+
+    def _look_request(self, member: Member) -> Request:
+        mail, seen = member.mailbox.hold()
+        return self.request(lambda _: scripts.look(self.keys, member.agent_id, after_mail=mail, after_broadcast=seen))
+
+    # Requests
+
+    def request(self, render: Callable[[Request], Command], *, numbered: bool = False, keep: bool = False) -> Request:
+        """See :class:`attune_dsl.hub.member.Outlet`."""
+        return self.commands.request(render, numbered=numbered, keep=keep)
+
+    def unsaid(self, member: Member) -> list[Request]:
+        """Return what the member has to tell the store first; nothing while there is none, so nothing piles up."""
+        return member.unsaid() if self.link.up else []
+
+    async def ask(self, requests: Sequence[Request]) -> Any:
+        """Send requests in one write and return the last one's reply; ``None`` if it did not come in time."""
+        await self.ask_all(requests)
+        return None if isinstance(requests[-1].value, ReplyError) else requests[-1].value
+
+    async def ask_all(self, requests: Sequence[Request]) -> None:
+        """Send requests in one write and wait for all replies, within the grace time."""
+        if self.is_foreign:
+            return
+        self.commands.submit(requests)
+        last = requests[-1]
+        last.deadline = self.link.patience()
+        try:
+            await last
+        finally:
+            if not last.done:
+                for request in requests:
+                    request.given_up = not request.keep
+        for request in requests:
+            if isinstance(request.value, ReplyError):
+                log.warning("store.refused", namespace=self.namespace, error=str(request.value))
+
+    def marks_soon(self, member: Member) -> None:
+        """See :class:`attune_dsl.hub.member.Outlet`."""
+        if not self.is_foreign:
+            self.keeper.marks_soon(member)
+
+    def status_soon(self) -> None:
+        """See :class:`attune_dsl.hub.member.Outlet`."""
+        if not self.is_foreign:
+            self.keeper.status.soon()
+
+    # The link
+
+    def unattended(self) -> None:
+        """See :class:`attune_dsl.hub.reader.Owner`."""
+        self.keeper.tick.soon()
+
+    def lost(self, connection: Connection, error: ConnectionLost) -> None:
+        """A connection broke; whoever noticed calls this. The keeper makes a new one."""
+        self.keeper.disconnected(connection, error)
+
+    def waiters(self) -> list[Waiter]:
+        """Return all waits of all members."""
+        return [waiter for member in list(self.members.values()) for waiter in member.mailbox.waiters()]
+
+    async def require_store(self) -> None:
+        """Wait until it is known whether there is a store; raise :class:`StoreUnavailable` if there is none."""
+        await self.link.settle(JOIN_PATIENCE)
+        if not self.link.up:
+            raise StoreUnavailable(f"the store {self.server.label} cannot be reached: {self.link.error}")

@@ -1,0 +1,239 @@
+"""The part of an agent's mailbox that its process has received: what waits to be taken, and who waits for what.
+
+The truth is the stream in the store. Copies arrive through the hub's inbox and the broadcast stream; a *look* reads the
+store itself. Both are merged here by ``order``, the namespace's counter, so nothing is delivered twice and, for one
+sender, nothing out of order.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterable
+
+from attrs import evolve, frozen
+
+from attune_dsl.hub.drive import Source, Ticket
+from attune_dsl.model import Signal
+
+
+@frozen
+class Entry:
+    """A signal as it lies in the mailbox.
+
+    ``at`` is its id in the mailbox stream, ``None`` for a broadcast, empty for what has left the store already.
+    """
+
+    signal: Signal
+    at: str | None
+    size: int
+    expires_ms: int
+
+
+class Waiter(Ticket[Entry | None]):
+    """Waits for the first entry that fits ``types`` and ``senders`` (empty: any).
+
+    ``value`` is that entry, or ``None`` if there is no sense in waiting any longer.
+    """
+
+    __slots__ = ("senders", "types")
+
+    def __init__(self, source: Source, deadline: float | None, types: frozenset[str], senders: frozenset[str]) -> None:
+        super().__init__(source, deadline)
+        self.types = types
+        self.senders = senders
+
+    def fits(self, signal: Signal) -> bool:
+        """Whether the signal is what is waited for."""
+        return (not self.types or signal.type in self.types) and (not self.senders or signal.source in self.senders)
+
+
+class Mailbox:
+    """Entries by type, oldest first, and the waiters in the order in which they came."""
+
+    def __init__(self, server_ms: Callable[[], float]) -> None:
+        """``server_ms`` tells the server's time; it never lags behind, so nothing expired is given out."""
+        self._server_ms = server_ms
+        self._lock = threading.Lock()
+        self._by_type: dict[str, dict[str, Entry]] = {}
+        self._waiters: list[Waiter] = []
+        self._held: list[Entry] | None = []
+        self._out: set[str] = set()
+        self._marks: list[Entry] = []
+        self.mail_order = 0
+        self.broadcast_order = 0
+
+    # What arrives
+
+    def deliver(self, entry: Entry) -> None:
+        """Take in a copy from the inbox or the broadcast stream."""
+        with self._lock:
+            if self._held is not None:
+                self._held.append(entry)
+            else:
+                self._accept(entry)
+
+    def hold(self) -> tuple[int, int]:
+        """Copies have a gap: keep them aside until the next :meth:`merge`. Returns the orders to look beyond."""
+        with self._lock:
+            if self._held is None:
+                self._held = []
+            return self.mail_order, self.broadcast_order
+
+    @property
+    def is_held(self) -> bool:
+        """Whether copies are kept aside because the store has to be looked at."""
+        return self._held is not None
+
+    def restart(self) -> None:
+        """The link is new: the mailbox will be read from its beginning."""
+        with self._lock:
+            self._held = []
+            self.mail_order = self.broadcast_order = 0
+
+    def merge(self, entries: Iterable[Entry]) -> None:
+        """Take in what a look found in the store, then the copies that were kept aside."""
+        with self._lock:
+            held, self._held = self._held or [], None
+            for entry in sorted([*entries, *held], key=_by_order):
+                self._accept(entry)
+
+    def _accept(self, entry: Entry) -> None:
+        order = entry.signal.order
+        if entry.at is None:
+            if order <= self.broadcast_order:
+                return
+            self.broadcast_order = order
+        else:
+            if order <= self.mail_order:
+                return
+            self.mail_order = order
+        signal = entry.signal
+        if signal.id not in self._out and signal.id not in self._by_type.get(signal.type, ()):
+            self._place(entry)
+
+    def _place(self, entry: Entry) -> None:
+        for position, waiter in enumerate(self._waiters):
+            if not waiter.done and waiter.fits(entry.signal):
+                del self._waiters[position]
+                self._out.add(entry.signal.id)
+                waiter.finish(entry)
+                return
+        self._by_type.setdefault(entry.signal.type, {})[entry.signal.id] = entry
+
+    # What is taken
+
+    def wait(self, waiter: Waiter) -> None:
+        """Finish ``waiter`` with the oldest entry that fits, or with the next one that arrives: one step."""
+        with self._lock:
+            entry = self._oldest(waiter)
+            if entry is None:
+                self._waiters.append(waiter)
+            else:
+                self._remove(entry)
+                waiter.finish(entry)
+
+    def withdraw(self, waiter: Waiter) -> None:
+        """Stop waiting; an entry that came meanwhile stays with the waiter."""
+        with self._lock:
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
+
+    def waiters(self) -> list[Waiter]:
+        """Return who waits at the moment."""
+        with self._lock:
+            return list(self._waiters)
+
+    def take(self, wanted: Waiter) -> Entry | None:
+        """Remove and return the oldest entry that fits, if there is one."""
+        with self._lock:
+            entry = self._oldest(wanted)
+            if entry is not None:
+                self._remove(entry)
+            return entry
+
+    def find(self, wanted: Waiter) -> list[Entry]:
+        """Return the entries that fit, oldest first, without taking them."""
+        with self._lock:
+            found = [entry for kind in self._kinds(wanted) for entry in self._scan(kind, wanted)]
+        return sorted(found, key=_by_order)
+
+    def put_back(self, entry: Entry) -> None:
+        """Put an entry back that was handed out and did not reach the user."""
+        with self._lock:
+            self._shelve([entry])
+
+    def give_back(self, signals: Iterable[Signal]) -> None:
+        """Put signals back that the user took in vain. A mark that was not sent yet is withdrawn."""
+        with self._lock:
+            marks = {entry.signal.id: entry for entry in self._marks}
+            returned = []
+            for signal in signals:
+                again = evolve(signal, redelivered=True)
+                mark = marks.pop(signal.id, None)
+                known = Entry(again, "", 0, int(signal.expires_at * 1000))
+                returned.append(known if mark is None else evolve(mark, signal=again))
+            self._marks = list(marks.values())
+            self._shelve(returned)
+
+    def _shelve(self, entries: list[Entry]) -> None:
+        """Place entries that are older than what is there; who waits comes first."""
+        for entry in sorted(entries, key=_by_order):
+            self._out.discard(entry.signal.id)
+            self._place(entry)
+        for kind in {entry.signal.type for entry in entries} & self._by_type.keys():
+            shelf = self._by_type[kind]
+            self._by_type[kind] = dict(sorted(shelf.items(), key=lambda item: _by_order(item[1])))
+
+    def mark(self, entry: Entry) -> None:
+        """The entry has reached the user: the store will be told ahead of the agent's next command."""
+        with self._lock:
+            self._out.discard(entry.signal.id)
+            if entry.at != "":
+                self._marks.append(entry)
+
+    def pop_marks(self) -> list[Entry]:
+        """Return and forget what has been marked."""
+        if not self._marks:
+            return []
+        with self._lock:
+            marks, self._marks = self._marks, []
+            return marks
+
+    def _kinds(self, wanted: Waiter) -> list[str]:
+        return list(wanted.types or self._by_type)
+
+    def _oldest(self, wanted: Waiter) -> Entry | None:
+        firsts = [entry for kind in self._kinds(wanted) for entry in self._scan(kind, wanted, most=1)]
+        return min(firsts, key=_by_order, default=None)
+
+    def _scan(self, kind: str, wanted: Waiter, most: int = sys.maxsize) -> list[Entry]:
+        """Return the first ``most`` entries of a type that fit, oldest first; what has expired goes."""
+        shelf = self._by_type.get(kind)
+        if not shelf:
+            return []
+        now, found, expired = self._server_ms(), [], []
+        for entry in shelf.values():
+            if entry.expires_ms <= now:
+                expired.append(entry)
+            elif not wanted.senders or entry.signal.source in wanted.senders:
+                found.append(entry)
+                if len(found) == most:
+                    break
+        for entry in expired:
+            self._drop(entry)
+        return found
+
+    def _remove(self, entry: Entry) -> None:
+        self._out.add(entry.signal.id)
+        self._drop(entry)
+
+    def _drop(self, entry: Entry) -> None:
+        shelf = self._by_type[entry.signal.type]
+        del shelf[entry.signal.id]
+        if not shelf:
+            del self._by_type[entry.signal.type]
+
+
+def _by_order(entry: Entry) -> int:
+    return entry.signal.order

@@ -1,0 +1,162 @@
+"""The hub's reading half: one blocking read is always in flight, on the hub's inbox and on ``broadcast``."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Final, Protocol
+
+from attune_dsl import clock
+from attune_dsl.hub.entries import EntryReader
+from attune_dsl.hub.member import Member
+from attune_dsl.hub.parker import Parker
+from attune_dsl.hub.pump import Pump
+from attune_dsl.store.connection import Connection, ConnectionLost, Reply, ReplyError, pack
+from attune_dsl.store.keys import Keys
+
+BLOCK: Final = 10.0
+"""Seconds after which a read without news returns and is asked again."""
+SILENCE: Final = 12.0
+"""Seconds without any answer after which the connection counts as dead: a half-open one never tells."""
+
+
+class Owner(Protocol):
+    """What the reader needs of its hub: whom to deliver to, and whom to tell."""
+
+    keys: Keys
+    members: dict[str, Member]
+
+    @property
+    def entries(self) -> EntryReader:
+        """Reads stream entries."""
+
+    def unattended(self) -> None:
+        """Nobody reads any more: the hub's thread should, soon."""
+
+    def lost(self, connection: Connection, error: ConnectionLost) -> None:
+        """The connection broke."""
+
+    def refresh(self, member: Member) -> None:
+        """Read the member's mailbox in the store soon: what came through the inbox was incomplete."""
+
+
+class Reader:
+    """Keeps the read in flight and hands each entry to its agent."""
+
+    def __init__(self, owner: Owner, parker: Parker) -> None:
+        self.pump = Pump(parker, self._on_reply, owner.lost, on_idle=owner.unattended, before_wait=self.ask)
+        self._owner = owner
+        self._keys = owner.keys
+        self._entries = owner.entries
+        self._asking = threading.Lock()
+        self._owed = False
+        self._connection: Connection | None = None
+        self._inbox = ""
+        self._cursors = ("", "")
+        self._heard = 0.0
+
+    @property
+    def read_up_to(self) -> str:
+        """The inbox entry up to which everything was handed on: it may be trimmed."""
+        return self._cursors[0]
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether the connection has not answered for so long that it must be dead."""
+        waiting = self._connection is not None and not self._owed
+        return waiting and clock.monotonic() - self._heard > SILENCE
+
+    def open(self, connection: Connection, link: str, inbox_id: str, broadcast_id: str) -> None:
+        """Read from a new connection, behind these two ids."""
+        self._connection = connection
+        self._inbox = self._keys.inbox(link)
+        self._cursors = (inbox_id, broadcast_id)
+        self._owed = True
+        self.ask()
+        self.pump.attach(connection)
+
+    def close(self) -> None:
+        """Give the connection up."""
+        self._connection = None
+        self.pump.detach()
+
+    def ask(self) -> None:
+        """Put the next read in flight, if the last one was answered.
+
+        Not done by who receives the answer, but by who next waits or writes, at the latest by the hub's thread: a wait
+        that is answered returns without another system call.
+        """
+        if not self._owed:
+            return
+        with self._asking:
+            connection = self._connection
+            if not self._owed or connection is None:
+                return
+            self._owed = False
+            self._heard = clock.monotonic()
+            streams = (self._inbox, self._keys.broadcast, *self._cursors)
+            try:
+                connection.write(pack([("XREAD", "BLOCK", int(BLOCK * 1000), "STREAMS", *streams)]))
+            except ConnectionLost as error:
+                lost = error
+            else:
+                return
+        self._owner.lost(connection, lost)
+
+    def _on_reply(self, reply: Reply) -> None:
+        if isinstance(reply, ReplyError):
+            raise ConnectionLost(f"the server refused to be read: {reply}")
+        inbox, broadcasts = self._split(reply)
+        inbox_id, broadcast_id = self._cursors
+        self._cursors = (
+            inbox[-1][0].decode() if inbox else inbox_id,
+            broadcasts[-1][0].decode() if broadcasts else broadcast_id,
+        )
+        self._owed = True
+        if len(inbox) + len(broadcasts) > 1:
+            self._hand_on_in_order(inbox, broadcasts)
+            return
+        for _, raw in inbox:
+            self._hand_on_mail(self._entries.fields(raw))
+        for _, raw in broadcasts:
+            self._hand_on_broadcast(self._entries.fields(raw))
+
+    def _split(self, reply: Reply) -> tuple[list[Any], list[Any]]:
+        """Return the entries of the inbox and of the broadcasts (a map in RESP3, pairs in RESP2)."""
+        if not reply:
+            return [], []
+        streams = reply if isinstance(reply, dict) else dict(reply)
+        return streams.get(self._inbox.encode(), []), streams.get(self._keys.broadcast.encode(), [])
+
+    def _hand_on_in_order(self, inbox: list[Any], broadcasts: list[Any]) -> None:
+        arrived = [(self._entries.fields(raw), self._hand_on_mail) for _, raw in inbox]
+        arrived += [(self._entries.fields(raw), self._hand_on_broadcast) for _, raw in broadcasts]
+        for fields, hand_on in sorted(arrived, key=lambda pair: _order(pair[0])):
+            hand_on(fields)
+
+    def _hand_on_mail(self, fields: dict[bytes, bytes]) -> None:
+        if b"resync" in fields:
+            for stale in list(self._owner.members.values()):
+                if stale.profile.has_mailbox:
+                    self._owner.refresh(stale)
+            return
+        member = self._owner.members.get(fields.get(b"agent", b"").decode(errors="replace"))
+        if member is None or not member.profile.has_mailbox:
+            return
+        if b"signal" not in fields:
+            self._owner.refresh(member)
+        elif (entry := self._entries.mail(member.agent_id, fields, member.died_at)) is not None:
+            member.mailbox.deliver(entry)
+
+    def _hand_on_broadcast(self, fields: dict[bytes, bytes]) -> None:
+        for member in list(self._owner.members.values()):
+            if not member.profile.has_mailbox:
+                continue
+            entry = self._entries.broadcast(member.agent_id, member.epoch, fields, member.died_at)
+            if entry is not None:
+                member.mailbox.deliver(entry)
+
+
+def _order(fields: dict[bytes, bytes]) -> int:
+    """Return where an entry stands in the namespace's order; what has no number is handled first."""
+    number = fields.get(b"order", b"")
+    return int(number) if number.isdigit() else 0
