@@ -42,7 +42,6 @@ class MailOperations:
                 hub.keys,
                 member.agent_id,
                 target,
-                hub=hub.id,
                 owner=member.owner,
                 lane=request.lane,
                 seq=request.seq,
@@ -62,7 +61,6 @@ class MailOperations:
             lambda request: scripts.broadcast(
                 hub.keys,
                 member.agent_id,
-                hub=hub.id,
                 owner=member.owner,
                 lane=request.lane,
                 seq=request.seq,

@@ -65,7 +65,6 @@ class Beater:
         request = hub.request(
             lambda _: scripts.beat(
                 hub.keys,
-                hub.id,
                 hub.commands.lane,
                 hub_ttl_ms=self.hub_ttl_ms(members),
                 read_up_to=hub.reader.read_up_to,

@@ -2,7 +2,7 @@
 
 One connection makes the order total: what an agent took is marked before what it does next becomes visible. Requests
 that a broken connection left unanswered are sent again over the next one, unless their caller has given up; a message
-keeps its lane and number then, so that the store recognises it.
+keeps its lane (the link over which it was first written) and its number then, so that the store recognises it.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ class Request(Ticket[Reply]):
 
     ``render`` makes the command when it is written, because the owner of an agent changes with the connection. A
     request whose caller gave up is not sent again, unless it is one to ``keep``. A ``numbered`` one is a message: its
-    ``lane`` and ``seq`` are fixed when it is first written, so that the store recognises it.
+    ``lane`` and ``seq`` are fixed when it is first written, so that the store recognises it. A ``fleeting`` one does not
+    outlive its connection.
     """
 
-    __slots__ = ("given_up", "keep", "lane", "numbered", "render", "seq")
+    __slots__ = ("fleeting", "given_up", "keep", "lane", "numbered", "render", "seq")
 
     def __init__(self, source: Source, render: Callable[[Request], Command], *, numbered: bool, keep: bool) -> None:
         super().__init__(source)
@@ -34,6 +35,7 @@ class Request(Ticket[Reply]):
         self.numbered = numbered
         self.keep = keep
         self.given_up = False
+        self.fleeting = False
         self.lane = ""
         self.seq = 0
 
@@ -105,6 +107,12 @@ class Commands:
         with self._writing:
             self._connection = None
             self.pump.detach()
+
+    def drop_fleeting(self) -> None:
+        """The connection broke: finish what is not to be sent again."""
+        for request in list(self._unanswered):
+            if request.fleeting:
+                request.finish(ReplyError("the connection broke"))
 
     def abandon(self) -> None:
         """Finish all that is unanswered with an error: there will be no next connection."""

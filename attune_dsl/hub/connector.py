@@ -62,7 +62,7 @@ class Connector:
         """Load the scripts and open an inbox; return the ids behind which the hub reads."""
         hub = self._hub
         asked_at = clock.monotonic()
-        opening = scripts.open_inbox(hub.keys, hub.id, self._link, self._link, ttl_ms=Beater.hub_ttl_ms(members))
+        opening = scripts.open_inbox(hub.keys, self._link, ttl_ms=Beater.hub_ttl_ms(members))
         policy = ("CONFIG", "GET", "maxmemory-policy")
         *loaded, policies, opened = commands.ask([*scripts.load_commands(), policy, opening])
         for reply in (*loaded, opened):
@@ -113,7 +113,7 @@ class Connector:
     def sign_off(self) -> None:
         """Remove the hub's own keys; agents that are still here keep their leases until these lapse."""
         keys = self._hub.keys
-        drive(self._hub.ask([self._hub.request(lambda _: ("DEL", keys.inbox(self._link), keys.lanes(self._hub.id)))]))
+        drive(self._hub.ask([self._hub.request(lambda _: ("DEL", keys.inbox(self._link)))]))
 
     def _join_request(self, member: Member) -> Request:
         return self._hub.request(lambda _: self._command(member))

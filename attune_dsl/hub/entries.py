@@ -51,7 +51,7 @@ class EntryReader:
             return None
         if entry.signal.source == agent_id:
             return None
-        if fields.get(b"late") == b"0" and entry.signal.order < epoch:
+        if not entry.for_newcomers and entry.signal.order < epoch:
             return None
         return entry
 
@@ -62,16 +62,16 @@ class EntryReader:
 
 def _entry(fields: dict[bytes, bytes], at: str | None, died_at: int) -> Entry:
     envelope = codec.decode_envelope(fields[b"signal"])
-    sent, expires = int(fields[b"sent"]), int(fields[b"expires"])
+    order, sent, expires, late, signal_id = fields[b"head"].decode().split(" ")
     signal = Signal(
-        id=fields[b"id"].decode(),
+        id=signal_id,
         type=check_name("the signal's type", envelope.type),
         source=check_name("the signal's source", envelope.source),
         target=envelope.target,
         payload=envelope.payload,
-        sent_at=sent / 1000,
-        expires_at=expires / 1000,
-        order=int(fields[b"order"]),
-        redelivered=sent <= died_at,
+        sent_at=int(sent) / 1000,
+        expires_at=int(expires) / 1000,
+        order=int(order),
+        redelivered=int(sent) <= died_at,
     )
-    return Entry(signal, at, len(fields[b"signal"]), expires)
+    return Entry(signal, at, len(fields[b"signal"]), int(expires), late == "1")

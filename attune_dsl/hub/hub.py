@@ -146,8 +146,11 @@ class Hub:
 
     async def ask_all(self, requests: Sequence[Request]) -> None:
         """Send requests in one write and wait for all replies, within the grace time."""
-        if self.is_foreign:
+        if self.is_foreign or not requests:
             return
+        if self.keeper.is_current:
+            for request in requests:
+                request.fleeting = not request.keep
         self.commands.submit(requests)
         last = requests[-1]
         last.deadline = self.link.patience()
@@ -158,7 +161,7 @@ class Hub:
                 for request in requests:
                     request.given_up = not request.keep
         for request in requests:
-            if isinstance(request.value, ReplyError):
+            if isinstance(request.value, ReplyError) and not request.fleeting:
                 log.warning("store.refused", namespace=self.namespace, error=str(request.value))
 
     def marks_soon(self, member: Member) -> None:
@@ -179,6 +182,7 @@ class Hub:
 
     def lost(self, connection: Connection, error: ConnectionLost) -> None:
         """A connection broke; whoever noticed calls this. The keeper makes a new one."""
+        self.commands.drop_fleeting()
         self.keeper.disconnected(connection, error)
 
     def waiters(self) -> list[Waiter]:

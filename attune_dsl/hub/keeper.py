@@ -96,6 +96,11 @@ class Keeper:
         self._stopping = True
         self.wake()
 
+    @property
+    def is_current(self) -> bool:
+        """Whether the caller is the hub's thread, which must not wait for a link that only it can make."""
+        return threading.get_ident() == self._thread.ident
+
     def wake(self) -> None:
         """Have the thread look around."""
         self._hub.parker.wake()

@@ -28,6 +28,7 @@ class Entry:
     at: str | None
     size: int
     expires_ms: int
+    for_newcomers: bool = True
 
 
 class Waiter(Ticket[Entry | None]):

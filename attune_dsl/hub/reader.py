@@ -158,5 +158,5 @@ class Reader:
 
 def _order(fields: dict[bytes, bytes]) -> int:
     """Return where an entry stands in the namespace's order; what has no number is handled first."""
-    number = fields.get(b"order", b"")
+    number = fields.get(b"head", b"").partition(b" ")[0]
     return int(number) if number.isdigit() else 0

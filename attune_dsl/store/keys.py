@@ -57,10 +57,6 @@ class Keys:
         """Stream that wakes a hub: a copy of, or a pointer to, what came for its agents."""
         return f"{self.prefix}inbox:{link}"
 
-    def lanes(self, hub: str) -> str:
-        """Hash of a hub's lanes -> the last sequence number stored, so that a retry stores nothing twice."""
-        return f"{self.prefix}lanes:{hub}"
-
     def once(self, agent_id: str, key: str) -> str:
         """String: the id of the signal that the agent sent under the user's own ``key=``.
 

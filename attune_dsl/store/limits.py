@@ -16,8 +16,8 @@ INBOX_COUNT: Final = 1_000
 """Most entries in a hub's inbox; beyond, one ``resync`` entry replaces them all."""
 BEAT_CHUNK: Final = 1_000
 """Most leases renewed by one script call (Lua's ``unpack`` fails at 4,000 pairs)."""
-REFUSED_LANES: Final = 1_000
-"""Most refusals remembered in a hub's lanes, so that a retry hears the same refusal."""
+REFUSED_LENGTH: Final = 2_000
+"""Most characters of refused message numbers remembered for a sender, so that a retry hears the same refusal."""
 
 AGENT_TTL: Final = 24 * 3600
 """Seconds an agent's hash lives without an update; hubs update hourly."""
@@ -31,7 +31,7 @@ SCRIPT_CONSTANTS: Final = (
     "MAIL_BYTES",
     "INLINE_BYTES",
     "INBOX_COUNT",
-    "REFUSED_LANES",
+    "REFUSED_LENGTH",
     "AGENT_TTL",
     "ENDED_TTL",
     "ENDED_COUNT",

@@ -53,9 +53,9 @@ def load_commands() -> list[Command]:
     return [("SCRIPT", "LOAD", script.text) for script in _ALL]
 
 
-def open_inbox(keys: Keys, hub: str, link: str, lane: str, *, ttl_ms: int) -> Command:
-    """Open a hub's inbox and lane. Reply: ``[now, first inbox id, newest broadcast id]``."""
-    return _OPEN((keys.inbox(link), keys.broadcast, keys.lanes(hub)), ttl_ms, lane)
+def open_inbox(keys: Keys, link: str, *, ttl_ms: int) -> Command:
+    """Open a hub's inbox. Reply: ``[now, first inbox id, newest broadcast id]``."""
+    return _OPEN((keys.inbox(link), keys.broadcast), ttl_ms)
 
 
 def join(
@@ -84,7 +84,6 @@ def send(
     sender: str,
     target: str,
     *,
-    hub: str,
     owner: str,
     lane: str,
     seq: int,
@@ -94,8 +93,7 @@ def send(
     key: str | None,
 ) -> Command:
     """Send a targeted signal. Reply: ``[b"stored", id]``, ``[b"full", b""]`` or ``[b"fenced", b""]``."""
-    names = [keys.agent(sender), keys.lanes(hub), keys.order, keys.mail(target), keys.mail_info(target)]
-    names.append(keys.agent(target))
+    names = [keys.agent(sender), keys.order, keys.mail(target), keys.mail_info(target), keys.agent(target)]
     if key is not None:
         names.append(keys.once(sender, key))
     return _SEND(names, owner, lane, seq, signal_id, ttl_ms, signal, keys.inbox(""), target)
@@ -105,7 +103,6 @@ def broadcast(
     keys: Keys,
     sender: str,
     *,
-    hub: str,
     owner: str,
     lane: str,
     seq: int,
@@ -116,7 +113,7 @@ def broadcast(
     key: str | None,
 ) -> Command:
     """Send a signal to every agent. Replies as :func:`send`."""
-    names = [keys.agent(sender), keys.lanes(hub), keys.order, keys.broadcast, keys.broadcast_info]
+    names = [keys.agent(sender), keys.order, keys.broadcast, keys.broadcast_info]
     if key is not None:
         names.append(keys.once(sender, key))
     return _BROADCAST(names, owner, lane, seq, signal_id, ttl_ms, signal, int(late))
@@ -149,7 +146,6 @@ def leave(keys: Keys, agent_id: str, owner: str, epoch: str, *, fields: Iterable
 
 def beat(
     keys: Keys,
-    hub: str,
     link: str,
     *,
     hub_ttl_ms: int,
@@ -158,5 +154,4 @@ def beat(
 ) -> Command:
     """Renew leases given as (ttl in ms, ``agent#epoch``). Reply: ``[now, inbox exists, lost positions]``."""
     parts = [part for pair in leases for part in pair]
-    names = (keys.leases, keys.inbox(link), keys.lanes(hub))
-    return _BEAT(names, hub_ttl_ms, read_up_to, *parts)
+    return _BEAT((keys.leases, keys.inbox(link)), hub_ttl_ms, read_up_to, *parts)

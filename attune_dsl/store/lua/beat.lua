@@ -1,5 +1,5 @@
--- One beat for all agents of a hub: leases, the hub's own keys, and what the hub has read of its inbox.
--- KEYS  leases inbox:<link> lanes:<hub>
+-- One beat for all agents of a hub: leases, the hub's inbox, and what the hub has read of it.
+-- KEYS  leases inbox:<link>
 -- ARGV  hub_ttl_ms read_up_to (ttl_ms member)*
 -- Returns {now, inbox_exists, positions of members whose lease is gone}. XX: a lease that was taken over or removed is
 -- never brought back by a late beat.
@@ -18,5 +18,4 @@ if #members > 0 then
   if #lost < #members then keep_until(KEYS[1], now + AGENT_TTL * 1000) end
 end
 if ARGV[2] ~= '' then redis.call('XTRIM', KEYS[2], 'MINID', ARGV[2]) end
-redis.call('PEXPIRE', KEYS[3], hub_ttl)
 return { fmt(now), redis.call('PEXPIRE', KEYS[2], hub_ttl), lost }

@@ -1,4 +1,5 @@
 -- Shared by all scripts: put before each of them when it is loaded. Only locals: a global would break later scripts.
+-- Every redis.call costs about a microsecond, so what belongs together is kept in one field or one hash.
 
 local function fmt(number) return string.format('%.0f', number) end
 
@@ -22,22 +23,24 @@ local function field(entry, name)
   for i = 1, #fields, 2 do
     if fields[i] == name then return fields[i + 1] end
   end
-  return false
+  return ''
 end
+
+-- The head of an entry is 'order sent expires late id'; what is malformed has order 0 and has expired.
+local function order_of(entry) return tonumber(string.match(field(entry, 'head'), '^(%d+) ') or 0) end
+local function expiry_of(entry) return tonumber(string.match(field(entry, 'head'), '^%d+ %d+ (%d+) ') or 0) end
 
 -- Remove what has expired from a stream of signals, at most once per known earliest expiry.
 -- Returns the bytes that the stream holds and its earliest expiry (nil where it is empty).
-local function purge(stream, info, now)
-  local known = redis.call('HMGET', info, 'bytes', 'due')
-  local bytes, due = tonumber(known[1] or 0) or 0, tonumber(known[2] or '')
-  if due and due > now then return bytes, due end
+local function purge(stream, info, bytes, due, now)
+  if due and due > now then return bytes or 0, due end
   bytes, due = 0, nil
   for _, entry in ipairs(redis.call('XRANGE', stream, '-', '+')) do
-    local expires = tonumber(field(entry, 'expires') or 0) or 0
+    local expires = expiry_of(entry)
     if expires <= now then
       redis.call('XDEL', stream, entry[1])
     else
-      bytes = bytes + #(field(entry, 'signal') or '')
+      bytes = bytes + #field(entry, 'signal')
       if not due or expires < due then due = expires end
     end
   end
@@ -45,34 +48,42 @@ local function purge(stream, info, now)
   return bytes, due
 end
 
--- What the lane says of a message that may have been stored before: 'stored', 'full', or nil for a new one.
-local function retried(lanes, lane, seq)
-  local last = redis.call('HGET', lanes, lane)
-  if not last or tonumber(seq) > tonumber(last) then return nil end
-  if redis.call('HEXISTS', lanes, lane .. '!' .. seq) == 1 then return 'full' end
-  return 'stored'
-end
-
-local function advance(lanes, lane, seq) redis.call('HSET', lanes, lane, seq) end
-
-local function refuse(lanes, lane, seq)
-  if redis.call('HLEN', lanes) < REFUSED_LANES then redis.call('HSET', lanes, lane .. '!' .. seq, '1') end
-  advance(lanes, lane, seq)
-  return { 'full', '' }
-end
-
--- Append a signal to a stream within its caps. Returns order, stream id and time, or nil where it is full.
-local function append(stream, info, order, now, message)
-  local bytes, due = purge(stream, info, now)
-  local size = #message.signal
-  if redis.call('XLEN', stream) >= MAIL_COUNT or bytes + size > MAIL_BYTES then return nil end
-  local expires = now + message.ttl
-  local number = redis.call('INCR', order)
-  local at = redis.call('XADD', stream, '*', 'order', number, 'id', message.id, 'sent', fmt(now),
-    'expires', fmt(expires), 'late', message.late, 'signal', message.signal)
+-- Append a signal to a stream within its caps. Returns the entry's id and head, or nil where it is full.
+local function append(stream, info, order, message)
+  local now = clock()
+  local known = redis.call('HMGET', info, 'bytes', 'due', 'until')
+  local bytes, due = purge(stream, info, tonumber(known[1] or ''), tonumber(known[2] or ''), now)
+  local size, expires = #message.signal, now + message.ttl
+  if bytes + size > MAIL_BYTES or redis.call('XLEN', stream) >= MAIL_COUNT then return nil end
+  local head = table.concat(
+    { redis.call('INCR', order), fmt(now), fmt(expires), message.late, message.id }, ' ')
+  local at = redis.call('XADD', stream, '*', 'head', head, 'signal', message.signal)
   if not due or expires < due then due = expires end
-  redis.call('HSET', info, 'bytes', fmt(bytes + size), 'due', fmt(due))
-  keep_until(stream, expires)
-  keep_until(info, expires)
-  return number, at, expires
+  local kept = tonumber(known[3] or '')
+  if kept and kept >= expires then
+    redis.call('HSET', info, 'bytes', fmt(bytes + size), 'due', fmt(due))
+  else
+    -- One more TTL than needed, so that the keys' own expiry is not moved at every signal.
+    kept = expires + message.ttl
+    redis.call('HSET', info, 'bytes', fmt(bytes + size), 'due', fmt(due), 'until', fmt(kept))
+    redis.call('PEXPIREAT', stream, fmt(kept))
+    redis.call('PEXPIREAT', info, fmt(kept))
+  end
+  return at, head
+end
+
+-- Messages are numbered per lane, and an agent's hash remembers the last number of its present lane: what was stored
+-- is not stored again, and what was refused is refused again. Returns the answer to a retry, or nil for a new message.
+-- The caller has read `owner`, `lane`, `seq` and `refused` from the sender's hash.
+local function answered(sender, owner, lane, seq, id)
+  if sender[1] ~= owner then return { 'fenced', '' } end
+  if sender[2] ~= lane or tonumber(seq) > tonumber(sender[3]) then return nil end
+  if string.find(sender[4] or '', ',' .. seq .. ',', 1, true) then return { 'full', '' } end
+  return { 'stored', id }
+end
+
+local function refuse(agent, lane, seq, refused)
+  refused = string.sub((refused or ',') .. seq .. ',', -REFUSED_LENGTH)
+  redis.call('HSET', agent, 'lane', lane, 'seq', seq, 'refused', refused)
+  return { 'full', '' }
 end

@@ -7,7 +7,7 @@ local function newer(stream, after, wanted)
   while true do
     local chunk = redis.call('XREVRANGE', stream, last, '-', 'COUNT', 100)
     for _, entry in ipairs(chunk) do
-      local order = tonumber(field(entry, 'order') or 0) or 0
+      local order = order_of(entry)
       if order <= after and order > 0 then return found end
       if wanted(order) then table.insert(found, 1, entry) end
     end
