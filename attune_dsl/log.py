@@ -43,5 +43,7 @@ def warning(event: str, **values: object) -> None:
 def debug(event: str, **values: object) -> None:
     """Log ``event`` (dotted, lower case) with its values at debug level."""
     logging = sys.modules.get("logging")
-    if logging is not None and logging.getLogger("attune_dsl").isEnabledFor(logging.DEBUG):
+    if logging is None or not hasattr(logging, "getLogger"):
+        return  # without getLogger another thread is importing it at this moment
+    if logging.getLogger("attune_dsl").isEnabledFor(logging.DEBUG):
         logger().debug(event, **values)  # not otherwise, because structlog is dear to import

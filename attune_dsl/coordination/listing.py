@@ -75,7 +75,7 @@ class Listing:
         requests = [self._request(command) for command in commands]
         if not requests:
             return []
-        await self._hub.ask_all(requests)
+        await self._hub.ask(requests)
         if not requests[-1].done:
             raise StoreUnavailable(f"the store {self.store_label} did not answer: {self._hub.link.error}")
         return [request.value for request in requests]

@@ -135,8 +135,9 @@ class MailOperations:
                 mailbox.put_back(waiter.value)
             raise
         finally:
-            mailbox.withdraw(waiter)
             member.wait_ended()
+        if waiter.value is None:
+            mailbox.withdraw(waiter)  # from here on it is certain whether anything has come
         return waiter.value is not None
 
     def _is_pointless(self) -> bool:

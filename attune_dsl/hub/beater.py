@@ -49,7 +49,7 @@ class Beater:
         self.next_beat = now + self._interval()
         if now >= self._refresh_at:
             self._refresh_at = now + REFRESH
-            for member in self._hub.members.values():
+            for member in list(self._hub.members.values()):
                 member.say_again()
         members = [member for member in list(self._hub.members.values()) if member.epoch and not member.gone]
         chunks = [members[start : start + limits.BEAT_CHUNK] for start in range(0, len(members), limits.BEAT_CHUNK)]
@@ -65,7 +65,7 @@ class Beater:
         request = hub.request(
             lambda _: scripts.beat(
                 hub.keys,
-                hub.commands.lane,
+                hub.commands.link,
                 hub_ttl_ms=self.hub_ttl_ms(members),
                 read_up_to=hub.reader.read_up_to,
                 leases=leases,

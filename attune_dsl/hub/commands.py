@@ -2,7 +2,8 @@
 
 One connection makes the order total: what an agent took is marked before what it does next becomes visible. Requests
 that a broken connection left unanswered are sent again over the next one, unless their caller has given up; a message
-keeps its lane (the link over which it was first written) and its number then, so that the store recognises it.
+keeps its number then, so that the store recognises it. The hub has one lane: numbers rise over all of its connections,
+because a number that began anew with a connection would not be recognised once two connections broke.
 """
 
 from __future__ import annotations
@@ -23,14 +24,20 @@ class Request(Ticket[Reply]):
 
     ``render`` makes the command when it is written, because the owner of an agent changes with the connection. A
     request whose caller gave up is not sent again, unless it is one to ``keep``. A ``numbered`` one is a message: its
-    ``lane`` and ``seq`` are fixed when it is first written, so that the store recognises it. A ``fleeting`` one does not
-    outlive its connection.
+    ``lane`` and ``seq`` are fixed when it is first written, so that the store recognises it. A ``fleeting`` one does
+    not outlive its connection.
     """
 
     __slots__ = ("fleeting", "given_up", "keep", "lane", "numbered", "render", "seq")
 
     def __init__(self, source: Source, render: Callable[[Request], Command], *, numbered: bool, keep: bool) -> None:
-        super().__init__(source)
+        # Ticket's own attributes are set here: a request is made for every command.
+        self.source = source
+        self.deadline = None
+        self.done = False
+        self.value = None
+        self._nudged = False
+        self.wake = None
         self.render = render
         self.numbered = numbered
         self.keep = keep
@@ -41,7 +48,7 @@ class Request(Ticket[Reply]):
 
     @property
     def id(self) -> str:
-        """The id of a message: its lane, which names hub and link, and its number there."""
+        """The id of a message: its lane, which names the hub, and its number there."""
         return f"{self.lane}.{self.seq}"
 
 
@@ -53,14 +60,17 @@ class Commands:
         parker: Parker,
         on_lost: Callable[[Connection, ConnectionLost], None],
         after_write: Callable[[], None],
+        lane: str,
     ) -> None:
         """``after_write`` is called after each write, while the server is busy with it anyway."""
         self.pump = Pump(parker, self._on_reply, on_lost)
         self._after_write = after_write
         self._on_lost = on_lost
         self._connection: Connection | None = None
-        self.lane = ""
+        self._lane = lane
         self._seq = 0
+        self.link = ""
+        """The present link's name, which the hub's inbox bears."""
         self._writing = threading.Lock()
         self._unanswered: deque[Request] = deque()
 
@@ -74,16 +84,20 @@ class Commands:
         with self._writing:
             connection = self._connection
             if connection is None:
-                # While there is no store nothing piles up: what was given up goes first.
-                while self._unanswered and self._unanswered[0].given_up:
-                    self._unanswered.popleft()
-            self._unanswered.extend(requests)
-            if connection is None:
+                # While there is no store nothing piles up: what was given up goes.
+                self._unanswered = deque(request for request in self._unanswered if not request.given_up)
+                self._unanswered.extend(requests)
                 return
+            data = pack([self._render(request) for request in requests])
             try:
-                done = connection.write(pack([self._render(request) for request in requests]))
+                self._unanswered.extend(requests)
+                done = connection.write(data)
             except ConnectionLost as error:
                 lost = error
+            except BaseException:
+                # A Ctrl-C, say. Whether all of it was written is unknown, and answers would be taken for others.
+                self._on_lost(connection, ConnectionLost("the writing was interrupted"))
+                raise
         if lost is not None:
             self._on_lost(connection, lost)
             return
@@ -91,10 +105,10 @@ class Commands:
             self.pump.drain_soon()
         self._after_write()
 
-    def open(self, connection: Connection, lane: str) -> None:
+    def open(self, connection: Connection, link: str) -> None:
         """Use a new connection: first what the last one left unanswered, then what comes."""
         with self._writing:
-            self.lane, self._seq = lane, 0
+            self.link = link
             kept = [request for request in self._unanswered if not (request.done or request.given_up)]
             self._unanswered = deque(kept)
             self._connection = connection
@@ -124,7 +138,7 @@ class Commands:
     def _render(self, request: Request) -> Command:
         if request.numbered and not request.lane:
             self._seq += 1
-            request.lane, request.seq = self.lane, self._seq
+            request.lane, request.seq = self._lane, self._seq
         return request.render(request)
 
     def _on_reply(self, reply: Reply) -> None:

@@ -96,7 +96,7 @@ class Connector:
         for start in range(0, len(new), _JOIN_CHUNK):
             chunk = new[start : start + _JOIN_CHUNK]
             requests = [self._join_request(member) for member in chunk]
-            drive(self._hub.ask_all(requests))
+            drive(self._hub.ask(requests))
             joined = [
                 member for member, request in zip(chunk, requests, strict=True) if self._accept(member, request.value)
             ]

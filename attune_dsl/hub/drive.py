@@ -39,7 +39,7 @@ class Ticket(Generic[T]):
     ``deadline`` is a time of :func:`clock.monotonic`, or ``None`` for no limit. ``finish`` may come from any thread.
     """
 
-    __slots__ = ("_nudged", "_wake", "deadline", "done", "source", "value")
+    __slots__ = ("_nudged", "deadline", "done", "source", "value", "wake")
 
     def __init__(self, source: Source, deadline: float | None = None) -> None:
         self.source = source
@@ -47,7 +47,9 @@ class Ticket(Generic[T]):
         self.done = False
         self.value: T | None = None
         self._nudged = False
-        self._wake: Callable[[], object] | None = None
+        self.wake: Callable[[], object] | None = None
+
+    # ``wake`` says how to wake who waits; whoever waits sets it, and takes it back.
 
     def finish(self, value: T) -> None:
         """Make the answer known and wake whoever waits for it. Only the first call counts."""
@@ -60,14 +62,9 @@ class Ticket(Generic[T]):
     def nudge(self) -> None:
         """Wake the waiting thread or task without an answer, so that it looks around."""
         self._nudged = True
-        wake = self._wake
+        wake = self.wake
         if wake is not None:
             wake()
-
-    def on_nudge(self, wake: Callable[[], object] | None) -> None:
-        """Say how to wake this thread if the ticket is finished by another one; ``None``: it needs no waking."""
-        thread = threading.get_ident()
-        self._wake = None if wake is None else lambda: threading.get_ident() == thread or wake()
 
     def remaining(self) -> float | None:
         """Seconds to the deadline, possibly negative; ``None`` for no limit."""
@@ -77,11 +74,11 @@ class Ticket(Generic[T]):
         """Block this thread until :meth:`finish`, :meth:`nudge` or the deadline. May return early."""
         lock = threading.Lock()
         lock.acquire()
-        self._wake = lambda: _release(lock)
+        self.wake = lambda: _release(lock)
         remaining = self.remaining()
         if not self._nudged and (remaining is None or remaining > 0):
             lock.acquire(timeout=-1 if remaining is None else remaining)
-        self._wake = None
+        self.wake = None
         self._nudged = False
 
     def __await__(self) -> Generator[Any, None, bool]:
@@ -108,14 +105,14 @@ class Ticket(Generic[T]):
                 loop.call_soon_threadsafe(resolve)
 
         self.source.watch(loop)
-        self._wake = wake
+        self.wake = wake
         remaining = self.remaining()
         timer = None if remaining is None else loop.call_later(max(0.0, remaining), resolve)
         try:
             if not self.done:
                 yield from future
         finally:
-            self._wake = None
+            self.wake = None
             if timer is not None:
                 timer.cancel()
 
@@ -129,8 +126,9 @@ def _release(lock: threading.Lock) -> None:
 
 def running_loop() -> asyncio.AbstractEventLoop | None:
     """Return the loop that runs on this thread; asyncio is not imported to find out that there is none."""
-    asyncio = sys.modules.get("asyncio")
-    return None if asyncio is None else asyncio._get_running_loop()
+    # Another thread may be importing asyncio at this moment: no loop runs here before it is complete.
+    running = getattr(sys.modules.get("asyncio.events"), "_get_running_loop", None)
+    return None if running is None else running()
 
 
 def drive(operation: Coroutine[Any, Any, T]) -> T:

@@ -49,7 +49,7 @@ class Hub:
         self.parker: Final = parker()
         self.keeper: Final = Keeper(self)
         self.reader: Final = Reader(self, self.parker)
-        self.commands: Final = Commands(self.parker, self.lost, after_write=self.reader.ask)
+        self.commands: Final = Commands(self.parker, self.lost, after_write=self.reader.ask, lane=f"{self.id}.1")
         self._server_offset_ms = clock.wall() * 1000 - clock.monotonic() * 1000
         self._members_lock = threading.Lock()
 
@@ -118,7 +118,7 @@ class Hub:
         asked_at = clock.monotonic()
         looks = [(member, self._look_request(member)) for member in members]
         told = [request for member in members for request in self.unsaid(member)]
-        await self.ask_all([*told, *more, *(request for _, request in looks)])
+        await self.ask([*told, *more, *(request for _, request in looks)])
         for member, request in looks:
             if isinstance(request.value, list):
                 self.learn_server_time(request.value[0], asked_at)
@@ -140,14 +140,12 @@ class Hub:
         return member.unsaid() if self.link.up else []
 
     async def ask(self, requests: Sequence[Request]) -> Any:
-        """Send requests in one write and return the last one's reply; ``None`` if it did not come in time."""
-        await self.ask_all(requests)
-        return None if isinstance(requests[-1].value, ReplyError) else requests[-1].value
+        """Send requests in one write and wait for all replies, within the grace time.
 
-    async def ask_all(self, requests: Sequence[Request]) -> None:
-        """Send requests in one write and wait for all replies, within the grace time."""
+        Returns the last one's reply; ``None`` if it did not come in time or was an error.
+        """
         if self.is_foreign or not requests:
-            return
+            return None
         if self.keeper.is_current:
             for request in requests:
                 request.fleeting = not request.keep
@@ -163,6 +161,7 @@ class Hub:
         for request in requests:
             if isinstance(request.value, ReplyError) and not request.fleeting:
                 log.warning("store.refused", namespace=self.namespace, error=str(request.value))
+        return None if isinstance(last.value, ReplyError) else last.value
 
     def marks_soon(self, member: Member) -> None:
         """See :class:`attune_dsl.hub.member.Outlet`."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable
 
 from attrs import evolve, frozen
@@ -60,7 +61,7 @@ class Mailbox:
         self._waiters: list[Waiter] = []
         self._held: list[Entry] | None = []
         self._out: set[str] = set()
-        self._marks: list[Entry] = []
+        self._marks: deque[Entry] = deque()
         self.mail_order = 0
         self.broadcast_order = 0
 
@@ -174,7 +175,7 @@ class Mailbox:
                 mark = marks.pop(signal.id, None)
                 known = Entry(again, "", 0, int(signal.expires_at * 1000))
                 returned.append(known if mark is None else evolve(mark, signal=again))
-            self._marks = list(marks.values())
+            self._marks = deque(marks.values())
             self._shelve(returned)
 
     def _shelve(self, entries: list[Entry]) -> None:
@@ -188,18 +189,16 @@ class Mailbox:
 
     def mark(self, entry: Entry) -> None:
         """The entry has reached the user: the store will be told ahead of the agent's next command."""
-        with self._lock:
-            self._out.discard(entry.signal.id)
-            if entry.at != "":
-                self._marks.append(entry)
+        self._out.discard(entry.signal.id)
+        if entry.at != "":
+            self._marks.append(entry)
 
     def pop_marks(self) -> list[Entry]:
         """Return and forget what has been marked."""
-        if not self._marks:
-            return []
-        with self._lock:
-            marks, self._marks = self._marks, []
-            return marks
+        marks = []
+        while self._marks:
+            marks.append(self._marks.popleft())
+        return marks
 
     def _kinds(self, wanted: Waiter) -> list[str]:
         return list(wanted.types or self._by_type)

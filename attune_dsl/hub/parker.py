@@ -26,14 +26,15 @@ class Waker:
 
     def wake(self) -> None:
         """Make the descriptor readable; once is enough."""
-        self._is_set = True
         try:
             if self._pair:
                 self._pair[1].send(b".")
             else:
                 os.eventfd_write(self._event, 1)
         except BlockingIOError:
-            return  # it is readable already
+            pass  # it is readable already
+        # Not before the write, which lets other threads run: a clear() in between would leave it readable for ever.
+        self._is_set = True
 
     def clear(self) -> None:
         """Make the descriptor unreadable again."""

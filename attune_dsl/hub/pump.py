@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 from attune_dsl.hub.drive import Ticket, running_loop
@@ -50,6 +51,7 @@ class Pump:
         self._reading = threading.Lock()
         self._connection: Connection | None = None
         self._leader: Ticket[Any] | None = None
+        self._leading_thread = 0
         self._waker = Waker()
         self._sleepers: dict[Ticket[Any], None] = {}
         self._loops: dict[asyncio.AbstractEventLoop, int] = {}
@@ -63,12 +65,16 @@ class Pump:
             self._on_loop(loop, self._add_reader, loop)
         self._hand_over()
 
-    def detach(self) -> None:
-        """Stop reading; who blocks on the socket looks around. The socket is closed once nobody polls it."""
+    def detach(self, broken: Connection | None = None) -> None:
+        """Stop reading; who blocks on the socket looks around. The socket is closed once nobody polls it.
+
+        With ``broken`` only if that is still the connection.
+        """
         with self._lock:
-            connection, self._connection = self._connection, None
-            if connection is None:
+            connection = self._connection
+            if connection is None or (broken is not None and broken is not connection):
                 return
+            self._connection = None
             loops = list(self._loops)
             connection.holders = len(loops) + (self._leader is not None)
         connection.break_off()
@@ -90,7 +96,6 @@ class Pump:
 
     def pump(self) -> None:
         """Read what has arrived and hand it on; never blocks."""
-        lost = None
         with self._reading:
             connection = self._connection
             if connection is None:
@@ -98,11 +103,18 @@ class Pump:
             try:
                 for reply in connection.read():
                     self._on_reply(reply)
+                return
             except ConnectionLost as error:
                 lost = error
-        if lost is not None:
-            self.detach()
-            self._on_lost(connection, lost)
+            except BaseException:
+                # A Ctrl-C, say. What was read and not handed on would shift all later answers: start afresh.
+                self._lose(connection, ConnectionLost("the reading was interrupted"))
+                raise
+        self._lose(connection, lost)
+
+    def _lose(self, connection: Connection, error: ConnectionLost) -> None:
+        self.detach(connection)
+        self._on_lost(connection, error)
 
     def ready(self, fd: int) -> bool:
         """Read if ``fd`` is this pump's socket (the hub's thread found it readable); return whether it was."""
@@ -135,11 +147,13 @@ class Pump:
 
     def block(self, ticket: Ticket[Any]) -> None:
         """See :class:`attune_dsl.hub.drive.Source`."""
+        was_asleep = False
         while not ticket.done:
             remaining = ticket.remaining()
             if remaining is not None and remaining <= 0:
-                return
+                break
             connection = self._lead(ticket)
+            was_asleep = connection is None
             if connection is None:
                 ticket.sleep()
                 with self._lock:
@@ -148,14 +162,9 @@ class Pump:
             try:
                 self._read_for(ticket, connection)
             finally:
-                ticket.on_nudge(None)
-                self._waker.clear()
-                with self._lock:
-                    self._leader = None
-                    detached = self._connection is not connection
-                if detached:
-                    self._release(connection)
-                self._hand_over()
+                self._resign(ticket, connection)
+        if was_asleep:
+            self._hand_over()  # it may have been woken to lead, just when it had no more need to
 
     def _lead(self, ticket: Ticket[Any]) -> Connection | None:
         with self._lock:
@@ -163,6 +172,7 @@ class Pump:
                 self._sleepers[ticket] = None
                 return None
             self._leader = ticket
+            self._leading_thread = get_ident()
             self._disarm()
             return self._connection
 
@@ -171,28 +181,41 @@ class Pump:
             self._is_armed = False
             self._parker.disarm(self._connection.fd)
 
+    def _wake_leader(self) -> None:
+        if get_ident() != self._leading_thread:
+            self._waker.wake()
+
     def _read_for(self, ticket: Ticket[Any], connection: Connection) -> None:
-        ticket.on_nudge(self._waker.wake)
+        ticket.wake = self._wake_leader
         while not ticket.done and self._connection is connection:
             remaining = ticket.remaining()
             if remaining is not None and remaining <= 0:
                 return
             if self._before_wait is not None:
                 self._before_wait()
-            connection.wait(remaining, writable=not connection.flush(), also=(self._waker.fd,))
+            connection.wait(remaining, self._waker.fd)
             self.pump()
+
+    def _resign(self, ticket: Ticket[Any], connection: Connection) -> None:
+        ticket.wake = None
+        self._waker.clear()
+        with self._lock:
+            self._leader = None
+        if self._connection is not connection:
+            self._release(connection)
+        self._hand_over()
 
     def _hand_over(self) -> None:
         """Give the reading to a sleeping thread, or say that nobody reads."""
-        with self._lock:
-            if self._leader is not None or self._connection is None:
-                return
-            for sleeper in self._sleepers:
-                if not sleeper.done:
-                    sleeper.nudge()
+        if self._sleepers:
+            with self._lock:
+                if self._leader is not None or self._connection is None:
                     return
-            idle = not self._loops
-        if idle and self._on_idle is not None:
+                for sleeper in self._sleepers:
+                    if not sleeper.done:
+                        sleeper.nudge()
+                        return
+        if self._on_idle is not None and not self._loops:
             self._on_idle()
 
     # Event loops
@@ -216,8 +239,9 @@ class Pump:
 
     def drop_closed_loops(self) -> None:
         """Forget loops that ended without saying so."""
-        for loop in [loop for loop in self._loops if loop.is_closed()]:
-            self.unwatch(loop)
+        for loop in list(self._loops):
+            if loop.is_closed():
+                self.unwatch(loop)
 
     def _add_reader(self, loop: asyncio.AbstractEventLoop) -> None:
         connection = self._connection
@@ -230,6 +254,7 @@ class Pump:
             self._loops[loop] = -1
         if not loop.is_closed():
             loop.remove_reader(connection.fd)
+            loop.remove_writer(connection.fd)
         self._release(connection)
 
     def drain_soon(self) -> None:
@@ -249,7 +274,11 @@ class Pump:
     @staticmethod
     def _on_loop(loop: asyncio.AbstractEventLoop, call: Callable[..., object], *args: Any) -> None:
         """Call on the loop's own thread, or here where the loop is closed."""
-        if loop.is_closed() or running_loop() is loop:
-            call(*args)
-        else:
-            loop.call_soon_threadsafe(call, *args)
+        if not loop.is_closed() and running_loop() is not loop:
+            try:
+                loop.call_soon_threadsafe(call, *args)
+            except RuntimeError:
+                pass  # it was closed at this moment
+            else:
+                return
+        call(*args)

@@ -12,6 +12,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final
 
 import hiredis
@@ -49,10 +50,13 @@ class Connection:
         self._parser = hiredis.Reader()
         self._unsent = bytearray()
         self._writing = threading.Lock()
-        # Before Python 3.13 an SSLSocket must not be read and written by two threads at a time.
-        self._receiving = self._writing if self.is_tls else threading.Lock()
+        self._receive = self._receive_tls if self.is_tls else partial(sock.recv, _READ_BYTES)
         self.holders = 0
         self.fd: Final[int] = sock.fileno()
+        self._poll = select.poll() if hasattr(select, "poll") else None
+        self._polled = {-1}
+        if self._poll is not None:
+            self._poll.register(self.fd, select.POLLIN)
 
     def write(self, data: bytes) -> bool:
         """Send as much as the socket takes; keep the rest. Return whether all of it is out."""
@@ -90,8 +94,7 @@ class Connection:
         replies: list[Reply] = []
         while True:
             try:
-                with self._receiving:
-                    data = self._sock.recv(_READ_BYTES)
+                data = self._receive()
             except _NOT_READY:
                 return replies
             except OSError as error:
@@ -102,6 +105,11 @@ class Connection:
             if len(data) < _READ_BYTES and not self.is_tls:
                 return replies
 
+    def _receive_tls(self) -> bytes:
+        # Before Python 3.13 an SSLSocket must not be read and written by two threads at a time.
+        with self._writing:
+            return self._sock.recv(_READ_BYTES)
+
     def _parse(self, data: bytes, replies: list[Reply]) -> None:
         self._parser.feed(data)
         try:
@@ -111,28 +119,33 @@ class Connection:
         except hiredis.ProtocolError as error:
             raise ConnectionLost(f"not a Redis reply: {error}") from error
 
-    def wait(self, timeout: float | None, *, writable: bool = False, also: Sequence[int] = ()) -> bool:
-        """Block until the socket is readable (or writable), or a descriptor of ``also`` is readable.
+    def wait(self, timeout: float | None, also: int = -1) -> bool:
+        """Block until the socket or the descriptor ``also`` is readable; meanwhile send what is unsent.
 
-        At most ``timeout`` seconds (``None``: for ever). Returns whether anything is.
+        At most ``timeout`` seconds (``None``: for ever). Returns whether anything has happened. One thread at a time.
         """
-        if not hasattr(select, "poll"):
-            readable, writing, _ = select.select([self.fd, *also], [self.fd] if writable else [], [], timeout)
-            return bool(readable or writing)
-        poll = select.poll()
-        poll.register(self.fd, select.POLLIN | (select.POLLOUT if writable else 0))
-        for fd in also:
-            poll.register(fd, select.POLLIN)
-        return bool(poll.poll(None if timeout is None else max(0.0, timeout * 1000)))
+        writable = not self.flush()
+        if self._poll is None:
+            reading = [self.fd] if also < 0 else [self.fd, also]
+            return any(select.select(reading, [self.fd] if writable else [], [], timeout))
+        if also not in self._polled:
+            self._polled.add(also)
+            self._poll.register(also, select.POLLIN)
+        if writable:
+            self._poll.modify(self.fd, select.POLLIN | select.POLLOUT)
+        try:
+            return bool(self._poll.poll(None if timeout is None else timeout * 1000))
+        finally:
+            if writable:
+                self._poll.modify(self.fd, select.POLLIN)
 
     def ask(self, commands: Sequence[Command]) -> list[Reply]:
         """Send commands in one write and block for their replies. Raises :class:`ConnectionLost`."""
-        done = self.write(pack(commands))
+        self.write(pack(commands))
         replies: list[Reply] = []
         while len(replies) < len(commands):
-            if not self.wait(CONNECT_TIMEOUT, writable=not done):
+            if not self.wait(CONNECT_TIMEOUT):
                 raise ConnectionLost(f"no answer for {CONNECT_TIMEOUT:g} s")
-            done = self.flush()
             replies += self.read()
         return replies
 

@@ -79,7 +79,6 @@ def launch(directory: StateDir) -> None:
         alive = flock.try_lock(directory.alive)
     socket_path = directory.new_socket()
     directory.make_socket_folder(socket_path)
-    Path(socket_path).unlink(missing_ok=True)
     logged = _trim_log(directory.log)
     # Written first, so that a starter that dies here leaves a server that others find.
     directory.write_record(socket=socket_path, started_at=clock.wall())
@@ -91,15 +90,20 @@ def launch(directory: StateDir) -> None:
 
 
 def shut_down(directory: StateDir, timeout: float) -> bool:
-    """Tell the server to write what it has and end; whether it has ended within ``timeout`` seconds."""
+    """Tell the server to write what it has and end; whether it has ended within ``timeout`` seconds.
+
+    Call it under the directory's lock.
+    """
     deadline = clock.monotonic() + timeout
+    socket_path = directory.socket
     # The reply of a shutdown is the end of the connection, which comes after the file is safe.
-    ask(directory.socket, b"SHUTDOWN NOSAVE", timeout)
+    ask(socket_path, b"SHUTDOWN NOSAVE", timeout)
     while flock.is_held(directory.alive):
         if clock.monotonic() >= deadline:
             return False
         time.sleep(flock.PAUSE)
     directory.record.unlink(missing_ok=True)
+    directory.remove_socket_folder(socket_path)
     return True
 
 
@@ -123,7 +127,8 @@ def _spawn(directory: StateDir, socket_path: str, alive: int) -> None:
         )
     with directory.log.open("ab") as log:
         try:
-            # A new session: Ctrl-C in the terminal of whoever started it must not end everybody's store.
+            # A new session, also for the moment until the server makes its own: Ctrl-C in the terminal of whoever
+            # started it must not end everybody's store.
             ended = subprocess.run(
                 [binary, *_options(directory, socket_path)],
                 stdin=subprocess.DEVNULL,

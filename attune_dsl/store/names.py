@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 from attune_dsl.exceptions import InvalidName
@@ -10,6 +11,7 @@ NAME_LENGTH: Final = 128
 """Longest name, in characters."""
 
 
+@lru_cache(4096)
 def check_name(what: str, name: object) -> str:
     """Return ``name`` if it is 1-128 characters without control characters.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -33,7 +34,11 @@ class _Script:
         self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
     def __call__(self, keys: Sequence[str], *args: Part) -> Command:
-        return ("EVALSHA", self.sha, len(keys), *keys, *args)
+        return (*self.head(keys), *args)
+
+    def head(self, keys: Sequence[str]) -> Command:
+        """Return the part of the command that stays the same for the same keys."""
+        return ("EVALSHA", self.sha, len(keys), *keys)
 
 
 _SEND: Final = _Script("send")
@@ -93,10 +98,20 @@ def send(
     key: str | None,
 ) -> Command:
     """Send a targeted signal. Reply: ``[b"stored", id]``, ``[b"full", b""]`` or ``[b"fenced", b""]``."""
-    names = [keys.agent(sender), keys.order, keys.mail(target), keys.mail_info(target), keys.agent(target)]
-    if key is not None:
-        names.append(keys.once(sender, key))
-    return _SEND(names, owner, lane, seq, signal_id, ttl_ms, signal, keys.inbox(""), target)
+    if key is None:
+        head = _send_head(keys, sender, target)
+    else:
+        head = _SEND.head((*_send_keys(keys, sender, target), keys.once(sender, key)))
+    return (*head, owner, lane, seq, signal_id, ttl_ms, signal, keys.inbox(""), target)
+
+
+def _send_keys(keys: Keys, sender: str, target: str) -> tuple[str, ...]:
+    return (keys.agent(sender), keys.order, keys.mail(target), keys.mail_info(target), keys.agent(target))
+
+
+@lru_cache(1024)
+def _send_head(keys: Keys, sender: str, target: str) -> Command:
+    return _SEND.head(_send_keys(keys, sender, target))
 
 
 def broadcast(
@@ -128,10 +143,14 @@ def take(
     broadcasts: Sequence[tuple[int, int]],
 ) -> Command:
     """Mark as taken: mail as (stream id, bytes), broadcasts as (order, expiry in ms). Reply: a word."""
-    names = (keys.agent(agent_id), keys.mail(agent_id), keys.mail_info(agent_id), keys.seen(agent_id))
     parts: list[Part] = [part for pair in mail for part in pair]
     parts += [part for pair in broadcasts for part in pair]
-    return _TAKE(names, owner, len(mail), *parts)
+    return (*_take_head(keys, agent_id), owner, len(mail), *parts)
+
+
+@lru_cache(1024)
+def _take_head(keys: Keys, agent_id: str) -> Command:
+    return _TAKE.head((keys.agent(agent_id), keys.mail(agent_id), keys.mail_info(agent_id), keys.seen(agent_id)))
 
 
 def update(keys: Keys, agent_id: str, owner: str, *, progressed: bool, fields: Iterable[Part]) -> Command:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,13 @@ class StateDir:
                 raise StoreUnavailable(
                     f"the embedded store cannot use {folder}: {error}; set ATTUNE_HOME to a shorter path"
                 ) from error
+
+    def remove_socket_folder(self, socket: str) -> None:
+        """Remove the short folder of ``socket``, if it has one, after its server has ended."""
+        folder = Path(socket).parent
+        if folder != self.root:
+            with suppress(OSError):
+                folder.rmdir()
 
     def read_record(self) -> dict[str, Any]:
         """Return what the last starter wrote about its server; empty if there is nothing readable."""
