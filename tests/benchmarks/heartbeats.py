@@ -1,0 +1,81 @@
+"""The beats of many agents in one process: how many commands, and what they cost the server.
+
+The floor is the one ZADD that any renewal of so many leases would need.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import redis
+
+from attune_dsl import join
+from tests.benchmarks.measure import Report
+from tests.benchmarks.scratch import scratch_store
+
+AGENTS = 1_000
+BEATS = 10
+INTERVAL = 0.5
+
+
+def calls(client: redis.Redis, command: str) -> tuple[int, float]:
+    """Return how often the server has run a command, and the seconds that it spent with it."""
+    stats: Any = client.info("commandstats").get(f"cmdstat_{command}", {"calls": 0, "usec": 0})
+    return stats["calls"], stats["usec"] / 1e6
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Return once the condition holds."""
+    while not condition():
+        await asyncio.sleep(0.01)
+
+
+async def beat(client: redis.Redis) -> tuple[int, list[float]]:
+    """Let the agents beat; return the commands for ``BEATS`` intervals and the server's seconds for each."""
+    async with AsyncExitStack() as stack:
+        for number in range(AGENTS):
+            await stack.enter_async_context(join(f"agent-{number}"))
+        # What joining left to be published is out before counting starts.
+        await until(lambda: calls(client, "evalsha")[0] >= 3 * AGENTS)
+        await asyncio.sleep(2 * INTERVAL)
+        counted, samples = 0, []
+        commands, seconds = calls(client, "evalsha")
+        started = time.monotonic()
+        while time.monotonic() - started < BEATS * INTERVAL:
+            await asyncio.sleep(0.02)
+            now, spent = calls(client, "evalsha")
+            if now > commands:
+                counted += now - commands
+                samples.append((spent - seconds) / (now - commands))
+            commands, seconds = now, spent
+    return counted, samples
+
+
+def zadd_floor(client: redis.Redis) -> list[float]:
+    """Return the server's seconds for a ZADD of as many members."""
+    samples = []
+    for _ in range(BEATS):
+        before = calls(client, "zadd")
+        client.zadd("bench:leases", {f"agent-{number}#1": time.time() for number in range(AGENTS)})
+        after = calls(client, "zadd")
+        samples.append((after[1] - before[1]) / (after[0] - before[0]))
+    return samples
+
+
+def measure() -> Report:
+    """Measure the beats of a thousand agents."""
+    import os
+
+    os.environ["ATTUNE_HEARTBEAT_INTERVAL"] = str(INTERVAL)
+    report = Report(f"the beat of {AGENTS:,} agents in one process, on the server", unit="ms")
+    with scratch_store() as url, redis.Redis.from_url(url) as client:
+        floor = zadd_floor(client)
+        counted, beats = asyncio.run(beat(client))
+    report.add(f"one ZADD of {AGENTS:,} members", floor)
+    report.add("one beat", beats, floor=f"one ZADD of {AGENTS:,} members")
+    report.facts["commands in an interval (target: 1)"] = round(counted / BEATS, 2)
+    return report
