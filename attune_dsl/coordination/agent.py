@@ -65,7 +65,7 @@ class Agent:
         """Whether the store was away at any time since the agent entered, or somebody took its id over."""
         if self._hub is None or self._member is None:
             return False
-        return self._hub.link.outages > self._outages or bool(self._member.gone)
+        return self._hub.link.outages > self._outages or self._member.is_replaced
 
     def touch(
         self,

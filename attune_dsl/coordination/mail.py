@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +13,7 @@ from attune_dsl.hub.hub import Hub
 from attune_dsl.hub.mailbox import Entry, Waiter
 from attune_dsl.hub.member import Member
 from attune_dsl.model import Collected, NoSignal, Reason, Signal
-from attune_dsl.store import codec, scripts
+from attune_dsl.store import codec, limits, scripts
 from attune_dsl.store.names import check_name
 
 
@@ -79,15 +78,17 @@ class MailOperations:
         if key is not None:
             check_name("key", key)
         seconds = self._ttl if ttl is None else ttl
-        if not 0 < seconds < math.inf:
-            raise ValueError(f"ttl is {seconds!r}; it must be a positive number of seconds")
+        if not 0 < seconds <= limits.SIGNAL_TTL:
+            raise ValueError(
+                f"ttl is {seconds!r}; it must be a positive number of seconds, {limits.SIGNAL_TTL:,} at most"
+            )
         signal = codec.encode_envelope(type_, self._member.agent_id, target, payload)
         return signal, max(1, int(seconds * 1000))
 
     async def _post(self, where: str, render: Any) -> str:
         """Send a message and return its id once it is stored, else ``""``."""
         member = self._member
-        if member.gone:
+        if self._is_cut_off():
             return ""
         request = self._hub.request(render, numbered=True)
         reply = await self._hub.ask([*self._hub.unsaid(member), request])
@@ -112,18 +113,21 @@ class MailOperations:
         if await self._await(waiter):
             assert waiter.value is not None
             return self._received(waiter.value)
-        if waiter.done or not self._hub.link.up:
+        if waiter.done or timeout is None or not self._hub.link.up:
             return self._unavailable()
         return on_timeout(types, source, timeout, await self._agents_seen(source))
 
     async def _await(self, waiter: Waiter) -> bool:
         """Wait for what the waiter wants; return whether it has come. It is never lost, also when cancelled."""
         member, mailbox = self._member, self._member.mailbox
+        if self._is_cut_off():
+            waiter.finish(None)
+            return False
         mailbox.wait(waiter)
         if waiter.done:
             return True
         if self._is_pointless():
-            waiter.deadline = clock.monotonic()
+            mailbox.end_waits()
         member.wait_began()
         try:
             await waiter
@@ -140,13 +144,19 @@ class MailOperations:
             mailbox.withdraw(waiter)  # from here on it is certain whether anything has come
         return waiter.value is not None
 
+    def _is_cut_off(self) -> bool:
+        """Whether this is no agent any more, or a forked child's copy of one: what is in its mailbox is not its own."""
+        return self._hub.is_foreign or bool(self._member.gone)
+
     def _is_pointless(self) -> bool:
-        return bool(self._member.gone) or self._hub.is_foreign or self._hub.link.is_given_up
+        return self._is_cut_off() or self._hub.link.is_given_up
 
     async def check(self, types: Sequence[str], *, source: str | None) -> Signal | None:
         """See :meth:`Signals.check`."""
         wanted = self._waiter(types, () if source is None else (source,), None)
         mailbox = self._member.mailbox
+        if self._is_cut_off():
+            return None
         entry = mailbox.take(wanted)
         if entry is None:
             await self._look()
@@ -160,12 +170,16 @@ class MailOperations:
     async def pending(self, types: Sequence[str], *, source: str | None) -> list[Signal]:
         """See :meth:`Signals.pending`."""
         wanted = self._waiter(types, () if source is None else (source,), None)
+        if self._is_cut_off():
+            return []
         await self._look()
         return [entry.signal for entry in self._member.mailbox.find(wanted)]
 
     async def clear(self, types: Sequence[str], *, source: str | None) -> int:
         """See :meth:`Signals.clear`."""
         wanted = self._waiter(types, () if source is None else (source,), None)
+        if self._is_cut_off():
+            return 0
         await self._look()
         mailbox, cleared = self._member.mailbox, 0
         while (entry := mailbox.take(wanted)) is not None:
@@ -188,35 +202,33 @@ class MailOperations:
         missing = list(dict.fromkeys(sources or ()))
         wanted = len(missing) if count is None else count
         deadline = None if timeout is None else clock.monotonic() + timeout
-        taken: list[Signal] = []
-        while len(taken) < wanted:
-            waiter = self._waiter(types, missing, deadline)
-            if not await self._await(waiter):
-                return self._incomplete(types, taken, wanted, missing, timeout, gave_up=waiter.done)
-            assert waiter.value is not None
-            signal = self._received(waiter.value)
-            taken.append(signal)
-            if missing:
-                missing.remove(signal.source)
-        return Collected(signals=tuple(taken), wanted=wanted)
+        entries: list[Entry] = []
+        nothing = None
+        try:
+            while len(entries) < wanted:
+                waiter = self._waiter(types, missing, deadline)
+                if not await self._await(waiter):
+                    got = f"{len(entries)} of {wanted} signals {describe(types)} came"
+                    nothing = self._why_incomplete(got, timeout, gave_up=waiter.done)
+                    break
+                assert waiter.value is not None
+                entries.append(waiter.value)
+                if missing:
+                    missing.remove(waiter.value.signal.source)
+        except BaseException:
+            for entry in entries:  # nobody has seen them
+                self._member.mailbox.put_back(entry)
+            raise
+        signals = tuple(self._received(entry) for entry in entries)
+        if nothing is None:
+            return Collected(signals=signals, wanted=wanted)
+        reason, detail = nothing.reason, nothing.detail
+        return Collected(signals=signals, wanted=wanted, missing=tuple(missing), reason=reason, detail=detail)
 
-    def _incomplete(
-        self,
-        types: Sequence[str],
-        taken: list[Signal],
-        wanted: int,
-        missing: list[str],
-        timeout: float | None,
-        *,
-        gave_up: bool,
-    ) -> Collected:
-        if gave_up or not self._hub.link.up:
-            nothing = self._unavailable()
-            reason, detail = nothing.reason, nothing.detail
-        else:
-            reason = Reason.TIMEOUT
-            detail = f"{len(taken)} of {wanted} signals {describe(types)} came within {timeout:g} s"
-        return Collected(signals=tuple(taken), wanted=wanted, missing=tuple(missing), reason=reason, detail=detail)
+    def _why_incomplete(self, got: str, timeout: float | None, *, gave_up: bool) -> NoSignal:
+        if gave_up or timeout is None or not self._hub.link.up:
+            return self._unavailable()
+        return NoSignal(reason=Reason.TIMEOUT, detail=f"{got} within {timeout:g} s")
 
     # Shared
 

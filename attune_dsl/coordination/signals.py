@@ -7,12 +7,14 @@ for.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import Any, ClassVar, Final, final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, final
 
-from attune_dsl.coordination.operations import Operations
 from attune_dsl.dsl.injection import Injectable, Kind
 from attune_dsl.hub.drive import drive
-from attune_dsl.model import Collected, NoSignal, Signal
+
+if TYPE_CHECKING:  # declaring a stage needs the facades, and should not have to wait for attrs
+    from attune_dsl.coordination.operations import Operations
+    from attune_dsl.model import Collected, NoSignal, Signal
 
 DEFAULT_TIMEOUT: Final = 30.0
 """Seconds that ``wait`` and ``collect`` wait where nothing else is said."""

@@ -14,7 +14,7 @@ _TIERS = ("cheap", "capable", "premium")
 _MAX_NAME = 128
 
 
-class _Wrong(Exception):
+class Wrong(Exception):
     """What is wrong with one option's value."""
 
 
@@ -30,7 +30,7 @@ def checked(where: str, options: Mapping[str, Any], checks: Mapping[str, Check])
             raise DeclarationError(_unknown(where, option, checks))
         try:
             normal[option] = check(value)
-        except _Wrong as wrong:
+        except Wrong as wrong:
             raise DeclarationError(f"{where}({option}={value!r}): {wrong}") from None
     return normal
 
@@ -47,18 +47,18 @@ def name(value: Any) -> str:
     """Accept what may name a stage or a workflow."""
     text = identifier(value)
     if "/" in text or "#" in text:
-        raise _Wrong("'/' and '#' are reserved for the names of nested workflows; use '-', '_' or '.' instead")
+        raise Wrong("'/' and '#' are reserved for the names of nested workflows; use '-', '_' or '.' instead")
     return text
 
 
 def identifier(value: Any) -> str:
     """Accept 1-128 characters without control characters."""
     if not isinstance(value, str):
-        raise _Wrong("write a name as a string")
+        raise Wrong("write a name as a string")
     if not 1 <= len(value) <= _MAX_NAME:
-        raise _Wrong(f"a name has 1 to {_MAX_NAME} characters, this one has {len(value)}")
+        raise Wrong(f"a name has 1 to {_MAX_NAME} characters, this one has {len(value)}")
     if any(char < " " or "\x7f" <= char <= "\x9f" for char in value):
-        raise _Wrong("a name has no control characters such as newlines or tabs")
+        raise Wrong("a name has no control characters such as newlines or tabs")
     return value
 
 
@@ -70,51 +70,51 @@ def optional(check: Check) -> Check:
 def text(value: Any) -> str:
     """Accept a string that is not empty."""
     if not isinstance(value, str) or not value:
-        raise _Wrong("write a string that is not empty, or leave the option out")
+        raise Wrong("write a string that is not empty, or leave the option out")
     return value
 
 
 def flag(value: Any) -> bool:
     """Accept ``True`` and ``False`` alone."""
     if not isinstance(value, bool):
-        raise _Wrong("write True or False")
+        raise Wrong("write True or False")
     return value
 
 
 def tier(value: Any) -> str:
     """Accept the name of a tier, or the member of ``Tier``."""
     if value == "auto":
-        raise _Wrong("choosing the tier automatically is not available yet; write 'cheap', 'capable' or 'premium'")
+        raise Wrong("choosing the tier automatically is not available yet; write 'cheap', 'capable' or 'premium'")
     if not isinstance(value, str) or value not in _TIERS:
-        raise _Wrong("a tier is 'cheap', 'capable' or 'premium'")
+        raise Wrong("a tier is 'cheap', 'capable' or 'premium'")
     return str(value)
 
 
 def retries(value: Any) -> int:
     """Accept a count of further attempts."""
     if not _is_whole(value) or value < 0:
-        raise _Wrong("write how often a failed attempt is repeated, as a whole number of 0 or more")
+        raise Wrong("write how often a failed attempt is repeated, as a whole number of 0 or more")
     return int(value)
 
 
 def limit(value: Any) -> int:
     """Accept how many items may run at the same time."""
     if not _is_whole(value) or value < 1:
-        raise _Wrong("write how many items may run at the same time, as a whole number of 1 or more")
+        raise Wrong("write how many items may run at the same time, as a whole number of 1 or more")
     return int(value)
 
 
 def pause(value: Any) -> float:
     """Accept seconds, zero included."""
     if not _is_number(value) or not 0 <= value < float("inf"):
-        raise _Wrong("write seconds, as a number of 0 or more")
+        raise Wrong("write seconds, as a number of 0 or more")
     return float(value)
 
 
 def timeout(value: Any) -> float:
     """Accept seconds, zero excluded."""
     if not _is_number(value) or not 0 < value < float("inf"):
-        raise _Wrong("write seconds, as a number above 0, or None for no limit")
+        raise Wrong("write seconds, as a number above 0, or None for no limit")
     return float(value)
 
 
@@ -122,17 +122,17 @@ def retry_on(value: Any) -> tuple[type[Exception], ...]:
     """Accept one class of exceptions or several."""
     classes = tuple(value) if isinstance(value, tuple | list | set | frozenset) else (value,)
     if not classes:
-        raise _Wrong("write at least one class of exceptions; to repeat nothing write retries=0")
+        raise Wrong("write at least one class of exceptions; to repeat nothing write retries=0")
     for each in classes:
         if not isinstance(each, type) or not issubclass(each, Exception):
-            raise _Wrong("write a class of exceptions or a tuple of them, as in retry_on=(TimeoutError, OSError)")
+            raise Wrong("write a class of exceptions or a tuple of them, as in retry_on=(TimeoutError, OSError)")
     return classes
 
 
 def on_error(value: Any) -> str:
     """Accept what a ``map`` does with items that failed."""
     if value not in ("raise", "collect"):
-        raise _Wrong("write 'raise' (a MapError after all items) or 'collect' (outcomes instead of values)")
+        raise Wrong("write 'raise' (a MapError after all items) or 'collect' (outcomes instead of values)")
     return str(value)
 
 
@@ -146,27 +146,9 @@ def policy(class_name: str, example: str) -> Check:
         model = sys.modules.get("attune_dsl.model")
         if isinstance(value, bool) or (model is not None and isinstance(value, getattr(model, class_name))):
             return value
-        raise _Wrong(f"write True, False or a policy such as {class_name}({example})")
+        raise Wrong(f"write True, False or a policy such as {class_name}({example})")
 
     return check
-
-
-def stages(value: Any) -> tuple[Any, ...]:
-    """Accept the stages and nested workflows of a plan, each of its own name."""
-    from attune_dsl.dsl.declared import Declared, same
-
-    if not isinstance(value, tuple | list):
-        raise _Wrong("write a list of stages, as in stages=[build, announce]")
-    seen: dict[tuple[type, str], Declared[..., Any]] = {}
-    for each in value:
-        if not isinstance(each, Declared):
-            raise _Wrong(f"{each!r} is not a stage: list functions marked @stage, or workflows that it calls")
-        other = seen.setdefault((type(each), each.name), each)
-        if other is not each and not same(other, each):
-            raise _Wrong(f"two {each.noun}s are named {each.name!r}; rename one with @{each.noun}(name='...')")
-        if other is not each or value.count(each) > 1:
-            raise _Wrong(f"the {each.noun} {each.name!r} is listed twice; list it once, however often it runs")
-    return tuple(value)
 
 
 def _is_whole(value: Any) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
 
-from attune_dsl.dsl import checks, scope
+from attune_dsl.dsl import checks, listed, scope
 from attune_dsl.dsl.declared import Declared, P, R, refuse_declared
 from attune_dsl.dsl.injection import Injectable
 from attune_dsl.dsl.spec import WorkflowSpec
@@ -26,7 +26,7 @@ _CHECKS: dict[str, checks.Check] = {
     "name": checks.name,
     "heartbeat": checks.policy("Heartbeat", "interval=5, ttl=15"),
     "coordination": checks.policy("Coordination", "ttl=60"),
-    "stages": checks.optional(checks.stages),
+    "stages": checks.optional(listed.stages),
     "agent_id": checks.optional(checks.identifier),
     "timeout": checks.optional(checks.timeout),
 }

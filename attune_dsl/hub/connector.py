@@ -140,6 +140,7 @@ class Connector:
                 self._hub.expel(member, taken)
         elif isinstance(reply, ReplyError):
             log.warning("agent.refused", agent_id=member.agent_id, error=str(reply))
+            member.finish_joining(None)  # it goes on as without a store
         return False
 
     def _warn_of_eviction(self, reply: Any) -> None:

@@ -77,7 +77,7 @@ class Ticket(Generic[T]):
         self.wake = lambda: _release(lock)
         remaining = self.remaining()
         if not self._nudged and (remaining is None or remaining > 0):
-            lock.acquire(timeout=-1 if remaining is None else remaining)
+            lock.acquire(timeout=-1 if remaining is None else min(remaining, threading.TIMEOUT_MAX))
         self.wake = None
         self._nudged = False
 

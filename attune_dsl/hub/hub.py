@@ -14,7 +14,7 @@ from attune_dsl.hub.drive import Ticket
 from attune_dsl.hub.entries import EntryReader
 from attune_dsl.hub.keeper import Keeper
 from attune_dsl.hub.link import SLEEPING, LinkState
-from attune_dsl.hub.mailbox import Waiter
+from attune_dsl.hub.mailbox import Horizon
 from attune_dsl.hub.member import Member, Profile
 from attune_dsl.hub.parker import parker
 from attune_dsl.hub.reader import Reader
@@ -71,8 +71,12 @@ class Hub:
         Raises :class:`AgentIdTaken` if the id has a live owner.
         """
         with self._members_lock:
-            if profile.agent_id in self.members:
-                raise AgentIdTaken(profile.agent_id, str(profile.fields["host"]), int(profile.fields["pid"]))
+            present = self.members.get(profile.agent_id)
+            if present is not None:
+                taken = AgentIdTaken(profile.agent_id, str(profile.fields["host"]), int(profile.fields["pid"]))
+                if not profile.takeover:
+                    raise taken
+                self.expel(present, taken)
             member = self.members[profile.agent_id] = Member(self, profile, clock.monotonic() + JOIN_PATIENCE)
         self.keeper.wake()
         try:
@@ -80,26 +84,34 @@ class Hub:
             if member.joining.value is not None:
                 raise member.joining.value
         except BaseException:
-            self.members.pop(profile.agent_id, None)
+            self._forget(member)
             raise
         return member
 
     async def leave(self, member: Member, status: AgentStatus, error: str | None) -> bool:
         """End an agent with its final status; return whether the store has confirmed it."""
         try:
-            if member.gone or not member.epoch:
+            if self.is_foreign or member.gone or not member.epoch:
                 return False
             reply = await self.ask([*self.unsaid(member), member.leave_request(status, error)])
             return bool(reply == b"left")
         finally:
-            self.members.pop(member.agent_id, None)
+            self._forget(member)
+
+    def _forget(self, member: Member) -> None:
+        """The member has left, or was not let in; who still waits for its mail waits in vain."""
+        with self._members_lock:
+            if self.members.get(member.agent_id) is member:
+                del self.members[member.agent_id]
+        member.gone = member.gone or f"the agent {member.agent_id!r} has left"
+        member.mailbox.end_waits()
 
     def expel(self, member: Member, taken: AgentIdTaken) -> None:
         """Somebody else owns the member's id now: it is no agent any more."""
         log.warning("agent.replaced", agent_id=member.agent_id, host=taken.host, pid=taken.pid)
+        member.is_replaced = True
         member.gone = f"the agent id was taken over by pid {taken.pid} on {taken.host}"
-        for waiter in member.mailbox.waiters():
-            waiter.finish(None)
+        member.mailbox.end_waits()
 
     def lease_lost(self, member: Member) -> None:
         """The store does not know the member's lease any more: let it join again."""
@@ -107,7 +119,7 @@ class Hub:
 
     def refresh(self, member: Member) -> None:
         """See :class:`attune_dsl.hub.reader.Owner`."""
-        member.mailbox.hold()
+        member.mailbox.lack()
         self.keeper.look_at(member)
 
     async def look(self, members: Sequence[Member], *more: Request) -> None:
@@ -116,18 +128,26 @@ class Hub:
         ``more`` are requests to send along. What could not be read is read again with the next beat.
         """
         asked_at = clock.monotonic()
-        looks = [(member, self._look_request(member)) for member in members]
+        looks = [(member, *self._look_request(member)) for member in members]
         told = [request for member in members for request in self.unsaid(member)]
-        await self.ask([*told, *more, *(request for _, request in looks)])
-        for member, request in looks:
+        try:
+            await self.ask([*told, *more, *(request for *_, request in looks)])
+        except BaseException:
+            for member in members:
+                self.refresh(member)  # somebody has to look, or copies stay aside
+            raise
+        for member, horizon, request in looks:
             if isinstance(request.value, list):
                 self.learn_server_time(request.value[0], asked_at)
                 found = self.entries.look(request.value, member.agent_id, member.epoch, member.died_at)
-                member.mailbox.merge(found)
+                member.mailbox.merge(found, horizon)
 
-    def _look_request(self, member: Member) -> Request:
-        mail, seen = member.mailbox.hold()
-        return self.request(lambda _: scripts.look(self.keys, member.agent_id, after_mail=mail, after_broadcast=seen))
+    def _look_request(self, member: Member) -> tuple[Horizon, Request]:
+        horizon = member.mailbox.hold()
+        mail, seen, _ = horizon
+        return horizon, self.request(
+            lambda _: scripts.look(self.keys, member.agent_id, after_mail=mail, after_broadcast=seen)
+        )
 
     # Requests
 
@@ -184,9 +204,10 @@ class Hub:
         self.commands.drop_fleeting()
         self.keeper.disconnected(connection, error)
 
-    def waiters(self) -> list[Waiter]:
-        """Return all waits of all members."""
-        return [waiter for member in list(self.members.values()) for waiter in member.mailbox.waiters()]
+    def end_waits(self) -> None:
+        """Wake all who wait: the store is away."""
+        for member in list(self.members.values()):
+            member.mailbox.end_waits()
 
     async def require_store(self) -> None:
         """Wait until it is known whether there is a store; raise :class:`StoreUnavailable` if there is none."""

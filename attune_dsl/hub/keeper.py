@@ -161,8 +161,7 @@ class Keeper:
         elif hub.link.was_tried:
             self._connector.admit_offline()
         if hub.link.is_given_up:
-            for waiter in hub.waiters():
-                waiter.finish(None)
+            hub.end_waits()
         self._sleep()
 
     def _notice_loss(self) -> None:
@@ -172,7 +171,12 @@ class Keeper:
             if self._connector.uses(connection):
                 self._connector.lose(error)
                 self._retry_at = 0.0
-        if self._hub.reader.is_silent:
+        reader = self._hub.reader
+        if reader.is_silent:
+            # The answer may be here, and the loop that reads busy for so long.
+            reader.pump.pump()
+            reader.ask()
+        if reader.is_silent:
             self._connector.lose(ConnectionLost("no answer to a read"))
         for pump in (self._hub.reader.pump, self._hub.commands.pump):
             pump.drop_closed_loops()
@@ -186,10 +190,12 @@ class Keeper:
             return
         self._retry_pause = _RETRY_FIRST
         self._beater.begin()
-        members = list(self._hub.members.values())
+        # Those that came while this connected are joined by the next step.
+        members = [member for member in self._hub.members.values() if member.epoch]
         self._look(members)
         for member in members:
-            member.finish_joining(None)
+            if not member.is_new:  # who came meanwhile joins in the next step
+                member.finish_joining(None)
 
     def _retry_later(self) -> None:
         self._retry_at = clock.monotonic() + self._retry_pause
@@ -248,8 +254,7 @@ class Keeper:
             self._connector.sign_off()
         self._connector.lose(ConnectionLost("the hub was closed"), expected=True)
         hub.commands.abandon()
-        for waiter in hub.waiters():
-            waiter.finish(None)
+        hub.end_waits()
         self._connector.admit_offline()
         hub.parker.close()
         hub.server.close()

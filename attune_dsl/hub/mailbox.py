@@ -11,11 +11,15 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
+from typing import Final, NamedTuple
 
 from attrs import evolve, frozen
 
 from attune_dsl.hub.drive import Source, Ticket
 from attune_dsl.model import Signal
+
+_SWEEP: Final = 1_000
+"""Entries that are shelved, at least, between two sweeps of what has expired without being asked for."""
 
 
 @frozen
@@ -50,6 +54,14 @@ class Waiter(Ticket[Entry | None]):
         return (not self.types or signal.type in self.types) and (not self.senders or signal.source in self.senders)
 
 
+class Horizon(NamedTuple):
+    """How far a mailbox is known when a look begins: orders, and the number of gaps in the copies so far."""
+
+    mail: int
+    broadcast: int
+    gap: int
+
+
 class Mailbox:
     """Entries by type, oldest first, and the waiters in the order in which they came."""
 
@@ -60,6 +72,9 @@ class Mailbox:
         self._by_type: dict[str, dict[str, Entry]] = {}
         self._waiters: list[Waiter] = []
         self._held: list[Entry] | None = []
+        self._gap = self._first_gap = 0
+        self._shelved = 0
+        self._sweep_at = _SWEEP
         self._out: set[str] = set()
         self._marks: deque[Entry] = deque()
         self.mail_order = 0
@@ -75,12 +90,19 @@ class Mailbox:
             else:
                 self._accept(entry)
 
-    def hold(self) -> tuple[int, int]:
-        """Copies have a gap: keep them aside until the next :meth:`merge`. Returns the orders to look beyond."""
+    def hold(self) -> Horizon:
+        """A look begins: keep copies aside until its :meth:`merge`. Returns from where to look."""
         with self._lock:
             if self._held is None:
                 self._held = []
-            return self.mail_order, self.broadcast_order
+            return Horizon(self.mail_order, self.broadcast_order, self._gap)
+
+    def lack(self) -> None:
+        """Copies have a gap: keep further ones aside until a look that begins after this is merged."""
+        with self._lock:
+            self._gap += 1
+            if self._held is None:
+                self._held = []
 
     @property
     def is_held(self) -> bool:
@@ -91,12 +113,21 @@ class Mailbox:
         """The link is new: the mailbox will be read from its beginning."""
         with self._lock:
             self._held = []
+            self._gap += 1
+            self._first_gap = self._gap
             self.mail_order = self.broadcast_order = 0
 
-    def merge(self, entries: Iterable[Entry]) -> None:
-        """Take in what a look found in the store, then the copies that were kept aside."""
+    def merge(self, entries: Iterable[Entry], horizon: Horizon) -> None:
+        """Take in what a look found in the store beyond ``horizon``, then the copies that were kept aside.
+
+        They stay aside if a gap came after the look began: the look may not have seen what fell into it.
+        """
         with self._lock:
-            held, self._held = self._held or [], None
+            if horizon.gap < self._first_gap:
+                return  # of an earlier link
+            held: list[Entry] = []
+            if horizon.gap == self._gap:
+                held, self._held = self._held or [], None
             for entry in sorted([*entries, *held], key=_by_order):
                 self._accept(entry)
 
@@ -117,11 +148,26 @@ class Mailbox:
     def _place(self, entry: Entry) -> None:
         for position, waiter in enumerate(self._waiters):
             if not waiter.done and waiter.fits(entry.signal):
+                if entry.expires_ms <= self._server_ms():
+                    return
                 del self._waiters[position]
                 self._out.add(entry.signal.id)
                 waiter.finish(entry)
                 return
         self._by_type.setdefault(entry.signal.type, {})[entry.signal.id] = entry
+        self._shelved += 1
+        if self._shelved >= self._sweep_at:
+            self._sweep()
+
+    def _sweep(self) -> None:
+        """Forget what has expired and was never asked for. As rare as there is much to go through."""
+        now = self._server_ms()
+        entries = [entry for shelf in self._by_type.values() for entry in shelf.values()]
+        expired = [entry for entry in entries if entry.expires_ms <= now]
+        for entry in expired:
+            self._drop(entry)
+        self._shelved = 0
+        self._sweep_at = max(_SWEEP, len(entries) - len(expired))
 
     # What is taken
 
@@ -141,10 +187,11 @@ class Mailbox:
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
 
-    def waiters(self) -> list[Waiter]:
-        """Return who waits at the moment."""
+    def end_waits(self) -> None:
+        """Wake all who wait, with nothing: there is no sense in waiting any longer."""
         with self._lock:
-            return list(self._waiters)
+            for waiter in self._waiters:
+                waiter.finish(None)
 
     def take(self, wanted: Waiter) -> Entry | None:
         """Remove and return the oldest entry that fits, if there is one."""
@@ -168,14 +215,14 @@ class Mailbox:
     def give_back(self, signals: Iterable[Signal]) -> None:
         """Put signals back that the user took in vain. A mark that was not sent yet is withdrawn."""
         with self._lock:
-            marks = {entry.signal.id: entry for entry in self._marks}
+            marks = {entry.signal.id: entry for entry in self.pop_marks()}
             returned = []
             for signal in signals:
                 again = evolve(signal, redelivered=True)
                 mark = marks.pop(signal.id, None)
                 known = Entry(again, "", 0, int(signal.expires_at * 1000))
                 returned.append(known if mark is None else evolve(mark, signal=again))
-            self._marks = deque(marks.values())
+            self._marks.extend(marks.values())
             self._shelve(returned)
 
     def _shelve(self, entries: list[Entry]) -> None:

@@ -82,7 +82,9 @@ class Member:
         self.is_new = True
         self.joining: Ticket[AgentIdTaken | None] = Ticket(SLEEPING, patience)
         self.gone = ""
-        """Why this member is no agent any more (its id was taken over); empty while it is."""
+        """Why this member is no agent any more; empty while it is."""
+        self.is_replaced = False
+        """Whether that is because its id was taken over."""
         self.mailbox = Mailbox(hub.server_ms)
         self._slot = _Slot()
         self._began = False
@@ -220,6 +222,8 @@ class Member:
     def leave_request(self, status: AgentStatus, error: str | None) -> Request:
         """Return the request that ends the agent."""
         fields = {**self.fields(), "status": status, "error": error or ""}
+        if status is AgentStatus.COMPLETED:
+            fields["progress"] = repr(1.0)  # while it ran there was always something left
         return self._hub.request(
             lambda _: scripts.leave(self._hub.keys, self.agent_id, self.owner, str(self.epoch), fields=_parts(fields))
         )

@@ -148,23 +148,30 @@ class Pump:
     def block(self, ticket: Ticket[Any]) -> None:
         """See :class:`attune_dsl.hub.drive.Source`."""
         was_asleep = False
-        while not ticket.done:
-            remaining = ticket.remaining()
-            if remaining is not None and remaining <= 0:
-                break
-            connection = self._lead(ticket)
-            was_asleep = connection is None
-            if connection is None:
-                ticket.sleep()
-                with self._lock:
-                    self._sleepers.pop(ticket, None)
-                continue
-            try:
-                self._read_for(ticket, connection)
-            finally:
-                self._resign(ticket, connection)
-        if was_asleep:
-            self._hand_over()  # it may have been woken to lead, just when it had no more need to
+        try:
+            while not ticket.done:
+                remaining = ticket.remaining()
+                if remaining is not None and remaining <= 0:
+                    break
+                connection = self._lead(ticket)
+                was_asleep = connection is None
+                if connection is None:
+                    self._sleep(ticket)
+                    continue
+                try:
+                    self._read_for(ticket, connection)
+                finally:
+                    self._resign(ticket, connection)
+        finally:
+            if was_asleep:
+                self._hand_over()  # it may have been woken to lead, just when it had no more need to
+
+    def _sleep(self, ticket: Ticket[Any]) -> None:
+        try:
+            ticket.sleep()
+        finally:
+            with self._lock:
+                self._sleepers.pop(ticket, None)
 
     def _lead(self, ticket: Ticket[Any]) -> Connection | None:
         with self._lock:
@@ -201,7 +208,8 @@ class Pump:
         self._waker.clear()
         with self._lock:
             self._leader = None
-        if self._connection is not connection:
+            detached = self._connection is not connection  # in one step: detach() counts the leader as a holder
+        if detached:
             self._release(connection)
         self._hand_over()
 
@@ -215,7 +223,7 @@ class Pump:
                     if not sleeper.done:
                         sleeper.nudge()
                         return
-        if self._on_idle is not None and not self._loops:
+        if self._on_idle is not None:
             self._on_idle()
 
     # Event loops

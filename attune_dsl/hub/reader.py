@@ -7,6 +7,7 @@ from typing import Any, Final, Protocol
 
 from attune_dsl import clock
 from attune_dsl.hub.entries import EntryReader
+from attune_dsl.hub.mailbox import Entry
 from attune_dsl.hub.member import Member
 from attune_dsl.hub.parker import Parker
 from attune_dsl.hub.pump import Pump
@@ -139,24 +140,33 @@ class Reader:
                 if stale.profile.has_mailbox:
                     self._owner.refresh(stale)
             return
-        member = self._owner.members.get(fields.get(b"agent", b"").decode(errors="replace"))
+        if b"agent" not in fields:
+            self._entries.skip("", fields, "an unknown kind of inbox entry")
+            return
+        member = self._owner.members.get(fields[b"agent"].decode(errors="replace"))
         if member is None or not member.profile.has_mailbox:
             return
         if b"signal" not in fields:
             self._owner.refresh(member)
-        elif (entry := self._entries.mail(member.agent_id, fields, member.died_at)) is not None:
-            member.mailbox.deliver(entry)
+        else:
+            self._deliver(member, self._entries.mail(member.agent_id, fields, member.died_at))
 
     def _hand_on_broadcast(self, fields: dict[bytes, bytes]) -> None:
         for member in list(self._owner.members.values()):
             if not member.profile.has_mailbox:
                 continue
-            entry = self._entries.broadcast(member.agent_id, member.epoch, fields, member.died_at)
-            if entry is not None:
-                member.mailbox.deliver(entry)
+            self._deliver(member, self._entries.broadcast(member.agent_id, member.epoch, fields, member.died_at))
+
+    def _deliver(self, member: Member, entry: Entry | None) -> None:
+        if entry is None:
+            return
+        if entry.signal.order > self._entries.credible_order:
+            self._owner.refresh(member)  # the store itself knows whether it is true
+        else:
+            member.mailbox.deliver(entry)
 
 
 def _order(fields: dict[bytes, bytes]) -> int:
     """Return where an entry stands in the namespace's order; what has no number is handled first."""
     number = fields.get(b"head", b"").partition(b" ")[0]
-    return int(number) if number.isdigit() else 0
+    return int(number[:18]) if number.isdigit() else 0

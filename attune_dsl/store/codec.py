@@ -11,7 +11,15 @@ import msgspec
 from attune_dsl.exceptions import NotAJsonValue, PayloadTooLarge
 from attune_dsl.store import limits
 
-_ENCODER: Final = msgspec.json.Encoder()
+
+def _plain(value: Any) -> Any:
+    """Return what msgspec knows instead of other mappings and of subclasses of str and int; checked before."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    return str.__str__(value) if isinstance(value, str) else int.__int__(value)
+
+
+_ENCODER: Final = msgspec.json.Encoder(enc_hook=_plain)
 _DECODER: Final = msgspec.json.Decoder()
 _LARGEST_EXACT: Final = 2**63
 

@@ -1,5 +1,7 @@
 """One connection to the store. redis-py connects it (TLS, ACL, database); then we read its socket ourselves.
 
+Only a plain Unix socket, the embedded server's, is connected without it: there is nothing to log in to.
+
 redis-py's own reading is not used because a wait has to be able to read the socket on the thread, or in the event loop,
 that waits (each hand-over between threads costs half a round trip), and because its time-outs and retries are made for
 commands that may be repeated.
@@ -7,6 +9,7 @@ commands that may be repeated.
 
 from __future__ import annotations
 
+import re
 import select
 import socket
 import ssl
@@ -23,6 +26,8 @@ from attune_dsl.store.scripts import Command
 CONNECT_TIMEOUT: Final = 2.0
 """Seconds for one attempt to connect, and for each answer while connecting."""
 _READ_BYTES: Final = 256 * 1024
+_LONGEST_POLL: Final = 24 * 3600.0
+"""Seconds; poll() takes no more than 24 days, and a wait may be given any number."""
 _NOT_READY: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 Reply = Any
@@ -42,10 +47,9 @@ class Connection:
 
     def __init__(self, url: str, client_name: str) -> None:
         """Connect to ``url``. Raises :class:`StoreUnavailable`, or :class:`StoreConfigError` for a refused login."""
-        self._redis = _connect(url, client_name)
-        sock = self._redis._sock
+        sock = _connect_plainly(url) if is_plain(url) else _connect(url, client_name)
         sock.setblocking(False)
-        self._sock: socket.socket = sock
+        self._sock: Final = sock
         self.is_tls: Final = isinstance(sock, ssl.SSLSocket)
         self._parser = hiredis.Reader()
         self._unsent = bytearray()
@@ -134,7 +138,7 @@ class Connection:
         if writable:
             self._poll.modify(self.fd, select.POLLIN | select.POLLOUT)
         try:
-            return bool(self._poll.poll(None if timeout is None else timeout * 1000))
+            return bool(self._poll.poll(None if timeout is None else min(timeout, _LONGEST_POLL) * 1000))
         finally:
             if writable:
                 self._poll.modify(self.fd, select.POLLIN)
@@ -168,8 +172,25 @@ def pack(commands: Sequence[Command]) -> bytes:
     return b"".join(packed)
 
 
-def _connect(url: str, client_name: str) -> Any:
-    """Let redis-py connect and log in, with one attempt and no retries of its own."""
+def is_plain(url: str) -> bool:
+    """Whether ``url`` is a Unix socket without login, database or options, as the embedded server's is."""
+    return re.fullmatch(r"unix:///[^?#@%]+", url) is not None
+
+
+def _connect_plainly(url: str) -> socket.socket:
+    """Connect to a Unix socket that asks for nothing else: importing redis-py would take longer than all the rest."""
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        sock.settimeout(CONNECT_TIMEOUT)
+        sock.connect(url.removeprefix("unix://"))
+    except OSError as error:
+        sock.close()
+        raise StoreUnavailable(str(error)) from error
+    return sock
+
+
+def _connect(url: str, client_name: str) -> socket.socket:
+    """Let redis-py connect and log in, with one attempt and no retries of its own; take its socket over."""
     import redis
     from redis.backoff import NoBackoff
     from redis.retry import Retry
@@ -183,13 +204,15 @@ def _connect(url: str, client_name: str) -> Any:
             retry=Retry(NoBackoff(), 0),
             **({} if url.startswith("unix") else {"socket_keepalive": True}),
         )
-        connection = pool.make_connection()
+        connection: Any = pool.make_connection()
     except (ValueError, TypeError) as error:
         raise StoreConfigError(f"the store's URL cannot be used: {error}") from error
     try:
-        connection.connect()  # type: ignore[no-untyped-call]
+        connection.connect()
     except redis.AuthenticationError as error:
         raise StoreConfigError(f"the store refused the login: {error}") from error
     except (redis.RedisError, OSError) as error:
-        raise StoreUnavailable(f"the store cannot be reached: {error}") from error
-    return connection
+        raise StoreUnavailable(str(error)) from error
+    sock: socket.socket = connection._sock
+    connection._sock = None  # or redis-py would close it together with its own object
+    return sock

@@ -57,6 +57,8 @@ class EmbeddedServer:
     kind: Literal["embedded"] = "embedded"
 
     def __init__(self, home: Path | None = None) -> None:
+        """Raises :class:`~attune_dsl.exceptions.StoreConfigError` for settings that cannot be used."""
+        settings.fsync()
         self._directory = StateDir(home or settings.home())
         self._use: users.Use | None = None
         self._opened = False
@@ -184,8 +186,14 @@ def _locked(directory: StateDir, timeout: float = LOCK_TIMEOUT) -> Iterator[None
     try:
         with flock.exclusive(directory.lock, timeout):
             yield
+    except StoreUnavailable:
+        raise
     except TimeoutError as error:
         raise StoreUnavailable(f"the embedded store is busy: {error}") from error
+    except OSError as error:
+        raise StoreUnavailable(
+            f"the embedded store cannot use {directory.root}: {error}; set ATTUNE_HOME to a folder of your own"
+        ) from error
 
 
 def _url(socket_path: str) -> str:

@@ -10,6 +10,10 @@ MAIL_COUNT: Final = 10_000
 """Most signals in one mailbox, and most broadcasts in a namespace."""
 MAIL_BYTES: Final = 64 * 1024 * 1024
 """Most bytes of signals in one mailbox, and of broadcasts in a namespace."""
+SIGNAL_BYTES: Final = PAYLOAD_BYTES + 4 * 1024
+"""Largest signal as it is stored: the payload with type, sender and target, 128 characters each."""
+SIGNAL_TTL: Final = 100 * 365 * 24 * 3600
+"""Longest time that a signal waits for its receiver, in seconds; the store could not add up more."""
 INLINE_BYTES: Final = 8 * 1024
 """A signal up to this size is copied into the inbox; of a larger one the inbox gets a pointer."""
 INBOX_COUNT: Final = 1_000

@@ -11,7 +11,6 @@ NAME_LENGTH: Final = 128
 """Longest name, in characters."""
 
 
-@lru_cache(4096)
 def check_name(what: str, name: object) -> str:
     """Return ``name`` if it is 1-128 characters without control characters.
 
@@ -19,6 +18,11 @@ def check_name(what: str, name: object) -> str:
     """
     if not isinstance(name, str):
         raise InvalidName(f"{what} must be a string, not {type(name).__name__}")
+    return _checked(what, name)
+
+
+@lru_cache(4096)
+def _checked(what: str, name: str) -> str:
     if not 1 <= len(name) <= NAME_LENGTH or not (name.isprintable() or _is_clean(name)):
         raise InvalidName(f"{what} {name!r} must be 1-{NAME_LENGTH} characters without control characters")
     return name

@@ -80,8 +80,9 @@ def join(
 
 
 def look(keys: Keys, agent_id: str, *, after_mail: int, after_broadcast: int) -> Command:
-    """Read an agent's mail and broadcasts beyond two orders. Reply: ``[now, mail, broadcasts]``."""
-    return _LOOK((keys.mail(agent_id), keys.broadcast, keys.seen(agent_id)), after_mail, after_broadcast)
+    """Read an agent's mail and broadcasts beyond two orders. Reply: ``[now, counter, mail, broadcasts]``."""
+    names = (keys.mail(agent_id), keys.broadcast, keys.seen(agent_id), keys.order)
+    return _LOOK(names, after_mail, after_broadcast)
 
 
 def send(

@@ -7,8 +7,9 @@ local id, link, ttl, known = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local now = clock()
 local held = redis.call('HMGET', KEYS[1], 'epoch', 'ended_at', 'host', 'pid', 'died_at', 'hub')
 local epoch, died_at = held[1], held[5] or '0'
--- The same hub asking for a new incarnation lost the answer to its first join.
-if not (epoch and not held[2] and (epoch == known or (known == '0' and held[6] == ARGV[6]))) then
+-- The same hub asking for a new incarnation lost the answer to its first join. A takeover is always a new one.
+local again = epoch == known or (known == '0' and ARGV[5] ~= '1')
+if not (epoch and not held[2] and held[6] == ARGV[6] and again) then
   local lease = epoch and redis.call('ZSCORE', KEYS[2], id .. '#' .. epoch)
   if lease and tonumber(lease) > now and ARGV[5] ~= '1' then return { 'taken', held[3], held[4] } end
   if epoch and not held[2] then died_at = fmt(math.min(now, tonumber(lease or now))) else died_at = '0' end

@@ -1,0 +1,169 @@
+"""attune_dsl: workflows stay plain functions; agents in many processes see and signal each other.
+
+Every name is loaded when it is first used, so that importing this package to declare stages costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from attune_dsl.dsl import scope as _scope
+
+if TYPE_CHECKING:
+    from attune_dsl.coordination.join import join
+    from attune_dsl.coordination.signals import AsyncSignals, Signals
+    from attune_dsl.dsl.injection import INJECTED
+    from attune_dsl.dsl.scope import Entry
+    from attune_dsl.dsl.stage import Stage, stage
+    from attune_dsl.dsl.workflow import Workflow, workflow
+    from attune_dsl.exceptions import (
+        AgentIdTaken,
+        AttuneError,
+        BlockingCallInLoop,
+        DeclarationError,
+        InvalidName,
+        MailboxFull,
+        MapError,
+        NotAJsonValue,
+        PayloadTooLarge,
+        RunAborted,
+        StageTimeout,
+        StoreConfigError,
+        StoreUnavailable,
+        UsageError,
+    )
+    from attune_dsl.model import (
+        AgentRecord,
+        AgentStatus,
+        Collected,
+        Coordination,
+        Heartbeat,
+        NoSignal,
+        Reason,
+        Signal,
+        StageRecord,
+        StageStatus,
+        Tier,
+    )
+    from attune_dsl.runner.api import arun, run
+    from attune_dsl.runner.context import AsyncContext, Context
+    from attune_dsl.runner.fanout import Outcome
+    from attune_dsl.runner.handle import RunHandle
+    from attune_dsl.runner.result import RunResult, Usage
+    from attune_dsl.runner.runner import Runner
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "INJECTED",
+    "AgentIdTaken",
+    "AgentRecord",
+    "AgentStatus",
+    "AsyncContext",
+    "AsyncSignals",
+    "AttuneError",
+    "BlockingCallInLoop",
+    "Collected",
+    "Context",
+    "Coordination",
+    "DeclarationError",
+    "Heartbeat",
+    "InvalidName",
+    "MailboxFull",
+    "MapError",
+    "NoSignal",
+    "NotAJsonValue",
+    "Outcome",
+    "PayloadTooLarge",
+    "Reason",
+    "RunAborted",
+    "RunHandle",
+    "RunResult",
+    "Runner",
+    "Signal",
+    "Signals",
+    "Stage",
+    "StageRecord",
+    "StageStatus",
+    "StageTimeout",
+    "StoreConfigError",
+    "StoreUnavailable",
+    "Tier",
+    "Usage",
+    "UsageError",
+    "Workflow",
+    "arun",
+    "join",
+    "run",
+    "stage",
+    "workflow",
+]
+
+_HOMES = {
+    "coordination.join": ("join",),
+    "coordination.signals": ("AsyncSignals", "Signals"),
+    "dsl.injection": ("INJECTED",),
+    "dsl.stage": ("Stage", "stage"),
+    "dsl.workflow": ("Workflow", "workflow"),
+    "exceptions": (
+        "AgentIdTaken",
+        "AttuneError",
+        "BlockingCallInLoop",
+        "DeclarationError",
+        "InvalidName",
+        "MailboxFull",
+        "MapError",
+        "NotAJsonValue",
+        "PayloadTooLarge",
+        "RunAborted",
+        "StageTimeout",
+        "StoreConfigError",
+        "StoreUnavailable",
+        "UsageError",
+    ),
+    "model": (
+        "AgentRecord",
+        "AgentStatus",
+        "Collected",
+        "Coordination",
+        "Heartbeat",
+        "NoSignal",
+        "Reason",
+        "Signal",
+        "StageRecord",
+        "StageStatus",
+        "Tier",
+    ),
+    "runner.api": ("arun", "run"),
+    "runner.context": ("AsyncContext", "Context"),
+    "runner.fanout": ("Outcome",),
+    "runner.handle": ("RunHandle",),
+    "runner.result": ("RunResult", "Usage"),
+    "runner.runner": ("Runner",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Load an exported name from its home; it stays here, so that this is asked once for each."""
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def _load_entry() -> Entry:
+    from attune_dsl.runner.entry import entry
+
+    return entry
+
+
+_scope.install(_load_entry)

@@ -1,0 +1,55 @@
+"""How times and sizes are shown to people: short, and the same everywhere."""
+
+from __future__ import annotations
+
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400
+
+
+def duration(seconds: float) -> str:
+    """Return how long something took, such as ``12 ms``, ``3.1 s``, ``2m 05s`` or ``1h 03m``."""
+    if seconds < 0.9995:  # noqa: PLR2004 (what rounds to 1000 ms is a second)
+        return f"{max(seconds, 0.0) * 1000:.0f} ms"
+    if seconds < _MINUTE - 0.05:
+        return f"{seconds:.1f} s"
+    return _coarse(round(seconds))
+
+
+def age(seconds: float | None) -> str:
+    """Return how long ago something was, in whole units such as ``2s``, ``4m 10s`` or ``3d 02h``."""
+    if seconds is None:
+        return ""
+    whole = int(max(seconds, 0.0))
+    return f"{whole}s" if whole < _MINUTE else _coarse(whole)
+
+
+def _coarse(seconds: int) -> str:
+    if seconds < _HOUR:
+        return f"{seconds // _MINUTE}m {seconds % _MINUTE:02d}s"
+    if seconds < _DAY:
+        return f"{seconds // _HOUR}h {seconds % _HOUR // _MINUTE:02d}m"
+    return f"{seconds // _DAY}d {seconds % _DAY // _HOUR:02d}h"
+
+
+def size(count: int) -> str:
+    """Return a number of bytes in binary units, such as ``812 B`` or ``1.5 MiB``."""
+    if count < 1024:  # noqa: PLR2004
+        return f"{count} B"
+    value = float(count)
+    for unit in ("KiB", "MiB", "GiB"):
+        value /= 1024
+        if value < 1023.95:  # noqa: PLR2004 (what rounds to 1024.0 belongs to the next unit)
+            return f"{value:.1f} {unit}"
+    return f"{value / 1024:.1f} TiB"
+
+
+def percent(fraction: float | None) -> str:
+    """Return a fraction from 0 to 1 as a percentage; 100 % only for what is complete."""
+    if fraction is None:
+        return ""
+    return "100%" if fraction >= 1 else f"{min(int(fraction * 100 + 1e-9), 99)}%"
+
+
+def one_line(text: str, limit: int = 200) -> str:
+    """Return ``text`` on one line of at most ``limit`` characters, for messages that have a line for each thing."""
+    flat = " ".join(text.split())
+    return flat if len(flat) <= limit else f"{flat[: limit - 1]}…"

@@ -1,0 +1,92 @@
+"""What every command takes, and the border at which its errors become one line and an exit code."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from typing import Concatenate, NamedTuple, NoReturn, ParamSpec
+
+import click
+
+from attune_dsl.cli.errors import FAILED, INTERRUPTED, USAGE, CliError, UserCodeError
+from attune_dsl.exceptions import AttuneError, DeclarationError, InvalidName, StoreConfigError
+
+P = ParamSpec("P")
+
+
+class Common(NamedTuple):
+    """The options that every command has; ``None`` leaves the choice to the environment and the defaults."""
+
+    store: str | None
+    namespace: str | None
+    as_json: bool
+    verbose: bool
+
+
+def common_options(command: Callable[Concatenate[Common, P], int]) -> Callable[..., NoReturn]:
+    """Add the common options to a command that returns its exit code, and report its errors."""
+
+    @click.option("--store", metavar="URL", help="redis://, rediss://, unix:// or memory://; else an embedded server.")
+    @click.option("--namespace", metavar="NAME", help="Whose agents and signals; else ATTUNE_NAMESPACE.")
+    @click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output, for programs.")
+    @click.option("--verbose", is_flag=True, help="Show full tracebacks.")
+    @functools.wraps(command)
+    def wrapper(
+        store: str | None, namespace: str | None, as_json: bool, verbose: bool, *args: P.args, **kwargs: P.kwargs
+    ) -> NoReturn:
+        common = Common(store, namespace, as_json, verbose)
+        try:
+            code = command(common, *args, **kwargs)
+        except KeyboardInterrupt:
+            code = INTERRUPTED
+        except CliError as error:
+            code = _report(error, verbose=verbose)
+        except AttuneError as error:
+            code = _report_ours(error, verbose=verbose)
+        sys.exit(code)
+
+    return wrapper
+
+
+def require_subcommand(ctx: click.Context) -> None:
+    """Show the help of a group that was called without a command, and leave as after any wrong use."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help(), err=True)
+        ctx.exit(USAGE)
+
+
+def say(text: str) -> None:
+    """Write one line on standard error, where everything goes that is not the result."""
+    # Not click.echo, which would write past a live view that has put itself in the place of sys.stderr.
+    has_colours = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+    print(text if has_colours else click.unstyle(text), file=sys.stderr, flush=True)
+
+
+def say_error(message: str) -> None:
+    """Write the one line that says what went wrong."""
+    say(f"{click.style('error:', fg='red', bold=True)} {message}")
+
+
+def _report(error: CliError, *, verbose: bool) -> int:
+    if isinstance(error, UserCodeError) and error.__cause__ is not None:
+        show_traceback(error.__cause__, full=verbose)
+    elif verbose:
+        show_traceback(error, full=True)
+    say_error(str(error))
+    return error.exit_code
+
+
+def _report_ours(error: AttuneError, *, verbose: bool) -> int:
+    if verbose:
+        show_traceback(error, full=True)
+    say_error(str(error))
+    return USAGE if isinstance(error, StoreConfigError | InvalidName | DeclarationError) else FAILED
+
+
+def show_traceback(error: BaseException, *, full: bool) -> None:
+    """Write a traceback on standard error: the user's frames only, unless it is to be ``full``."""
+    from attune_dsl.cli import tracebacks
+
+    say(tracebacks.full_traceback(error) if full else tracebacks.user_traceback(error))

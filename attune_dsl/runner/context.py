@@ -1,0 +1,154 @@
+"""What a stage or a workflow may ask of the run it is in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, final
+
+from attune_dsl.dsl.injection import Injectable, Kind
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
+
+    from attune_dsl.coordination.signals import AsyncSignals, Signals
+    from attune_dsl.model import Signal
+    from attune_dsl.runner.run import Run
+
+
+class Frame:
+    """One attempt of a stage, or the body of a workflow: what the facades given to it are bound to.
+
+    ``stage`` is ``None`` in the body of a workflow. ``part`` is the name in the plan that ``progress`` counts for:
+    empty for the whole run, ``None`` where it counts for nothing (an item of a ``map``, a nested workflow). ``taken``
+    collects the signals that were taken.
+    """
+
+    __slots__ = ("attempt", "part", "run", "stage", "taken", "tier")
+
+    def __init__(
+        self,
+        run: Run,
+        stage: str | None = None,
+        *,
+        attempt: int = 1,
+        tier: str | None = None,
+        part: str | None,
+    ) -> None:
+        self.run = run
+        self.stage = stage
+        self.attempt = attempt
+        self.tier = tier
+        self.part = part
+        self.taken: list[Signal] = []
+
+    def facade(self, kind: Kind, is_async: bool) -> Any:
+        """Return what a slot of this kind and colour is filled with."""
+        if kind == "context":
+            return AsyncContext(self) if is_async else Context(self)
+        return self.run.signals(self, is_async)
+
+
+class _Context(Injectable):
+    """What both colours of the context share. None of its methods blocks, so none of them is awaited."""
+
+    kind: ClassVar[Kind] = "context"
+    __slots__ = ("_frame",)
+
+    def __init__(self, frame: Frame) -> None:
+        self._frame = frame
+
+    @property
+    def run_id(self) -> str:
+        """The id of this execution of the workflow."""
+        return self._frame.run.run_id
+
+    @property
+    def agent_id(self) -> str:
+        """The name under which this run is known to the other agents."""
+        return self._frame.run.agent_id
+
+    @property
+    def stage(self) -> str | None:
+        """The name of the stage within the run (``child/stage`` in a nested workflow); ``None`` in a workflow."""
+        return self._frame.stage
+
+    @property
+    def attempt(self) -> int:
+        """Which try of the stage this is, counted from 1."""
+        return self._frame.attempt
+
+    @property
+    def tier(self) -> str | None:
+        """The tier that the stage runs on, if it named one."""
+        return self._frame.tier
+
+    @property
+    def log(self) -> FilteringBoundLogger:
+        """A structlog logger bound with ``run_id``, ``agent_id``, ``stage`` and ``attempt``.
+
+        Its lines go to the standard library's logger ``attune_dsl``; what is shown is up to the application.
+        """
+        from attune_dsl import log
+
+        frame = self._frame
+        bound: FilteringBoundLogger = log.logger().bind(
+            run_id=self.run_id, agent_id=self.agent_id, stage=frame.stage, attempt=frame.attempt
+        )
+        return bound
+
+    def progress(self, fraction: float | None = None, note: str | None = None) -> None:
+        """Say how far the stage is, as a ``fraction`` from 0 to 1, and in words.
+
+        Until the stage completes, the fraction is its part of the run's progress; in the body of a workflow it is the
+        run's progress itself. Progress never moves back. Raises :class:`ValueError` for a fraction outside of 0 to 1
+        and :class:`RunAborted` once the run was asked to stop.
+        """
+        if fraction is not None and not 0.0 <= fraction <= 1.0:
+            raise ValueError(f"progress() takes a fraction from 0 to 1, not {fraction!r}")
+        self._frame.run.progressed(self._frame, fraction, note)
+
+    def usage(self, *, tokens_in: int = 0, tokens_out: int = 0, cost: float = 0.0) -> None:
+        """Add to what the run used; its result shows the sums as ``usage`` and ``cost``.
+
+        What a failed attempt reported stays counted. Raises :class:`RunAborted` once the run was asked to stop.
+        """
+        run = self._frame.run
+        run.stop.check()
+        run.ledger.use(tokens_in, tokens_out, cost)
+
+    def emit(self, data: Any) -> None:
+        """Hand ``data`` to whoever observes the run in this process; without an observer it is dropped.
+
+        Raises :class:`RunAborted` once the run was asked to stop.
+        """
+        run = self._frame.run
+        run.stop.check()
+        if run.observer is not None:
+            run.observer.emitted(self._frame, data)
+
+
+@final
+class Context(_Context):
+    """The run as a sync stage or workflow sees it."""
+
+    is_async: ClassVar[bool] = False
+    __slots__ = ()
+
+    @property
+    def signals(self) -> Signals:
+        """The signals of this agent; what a failed attempt took through them is given to the next attempt."""
+        facade: Signals = self._frame.run.signals(self._frame, is_async=False)
+        return facade
+
+
+@final
+class AsyncContext(_Context):
+    """The run as an async stage or workflow sees it; only the methods of ``signals`` are awaited."""
+
+    is_async: ClassVar[bool] = True
+    __slots__ = ()
+
+    @property
+    def signals(self) -> AsyncSignals:
+        """The signals of this agent; what a failed attempt took through them is given to the next attempt."""
+        facade: AsyncSignals = self._frame.run.signals(self._frame, is_async=True)
+        return facade

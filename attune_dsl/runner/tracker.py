@@ -1,0 +1,54 @@
+"""What an agent shows to the others while its run works."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from itertools import count
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from attune_dsl.coordination.agent import Agent
+    from attune_dsl.runner.calls import StageUse
+    from attune_dsl.runner.context import Frame
+    from attune_dsl.runner.progress import Progress
+
+
+class Tracker:
+    """Keeps the agent's stage and progress up to date: the stage that began last of those that still run.
+
+    Where none runs, the one that ended last stays shown. Never blocks; safe on any thread.
+    """
+
+    __slots__ = ("_progress", "_running", "_tokens", "_touch")
+
+    def __init__(self, agent: Agent, progress: Progress) -> None:
+        self._touch = agent.touch
+        self._progress = progress
+        self._running: dict[int, tuple[str, int, str | None]] = {}
+        self._tokens = count(1).__next__
+
+    def enter(self, use: StageUse) -> int:
+        """A call began its first attempt; the token stands for it from now on."""
+        token = self._tokens()
+        self.attempt(token, use, 1)
+        return token
+
+    def attempt(self, token: int, use: StageUse, number: int) -> None:
+        """An attempt of a call began."""
+        self._running[token] = (use.name, number, use.tier)
+        self._touch(use.name, self._progress.fraction, number, use.tier)
+
+    def leave(self, token: int) -> None:
+        """A call ended; the progress was counted already."""
+        running = self._running
+        shown = running.pop(token)
+        if running:
+            # Where another thread changes it between two steps, that thread shows what it did.
+            with suppress(KeyError, RuntimeError, StopIteration):
+                shown = running[next(reversed(running))]
+        name, number, tier = shown
+        self._touch(name, self._progress.fraction, number, tier)
+
+    def note(self, frame: Frame, note: str | None) -> None:
+        """The code of a frame said how far it is."""
+        self._touch(frame.stage, self._progress.fraction, frame.attempt, frame.tier, note)

@@ -1,0 +1,174 @@
+"""An agent's signal operations without an agent: what is sent is recorded, what is taken was given beforehand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Final
+
+from attrs import frozen
+
+from attune_dsl.exceptions import UsageError
+from attune_dsl.model import Collected, NoSignal, Reason, Signal
+from attune_dsl.store import codec
+from attune_dsl.store.names import check_name
+
+_PATIENCE: Final = 1_000
+"""Waits in a row that may find nothing. A loop that waits until something comes would else never end."""
+
+
+@frozen(kw_only=True)
+class Sent:
+    """One signal that the code under test has sent.
+
+    ``target`` is ``None`` for a broadcast. ``payload`` is what a receiver would get: tuples have become lists.
+    ``ttl`` (seconds) and ``key`` are as they were given. ``late`` says whether agents that join later get a broadcast.
+    """
+
+    id: str
+    type: str
+    target: str | None = None
+    payload: Any = None
+    ttl: float | None = None
+    key: str | None = None
+    late: bool = True
+
+
+@frozen(kw_only=True)
+class Answer:
+    """A wait for one of ``types`` (none: any wait) that ends without a signal."""
+
+    types: frozenset[str]
+    nothing: NoSignal
+
+
+class RecordedOperations:
+    """Answers every operation at once from ``incoming``, oldest first; nothing ever blocks."""
+
+    def __init__(self, incoming: Sequence[Signal | Answer], *, available: bool) -> None:
+        self.incoming = list(incoming)
+        self.sent: list[Sent] = []
+        self._available = available
+        self._keys: dict[str, str] = {}
+        self._empty_waits = 0
+
+    async def send(self, type_: str, target: str | None, payload: Any, *, ttl: float | None, key: str | None) -> str:
+        """Record a signal."""
+        if target is not None:
+            check_name("target", target)
+        return self._record(type_, target, payload, ttl, key, late=True)
+
+    async def broadcast(self, type_: str, payload: Any, *, ttl: float | None, late: bool, key: str | None) -> str:
+        """Record a broadcast."""
+        return self._record(type_, None, payload, ttl, key, late=late)
+
+    def _record(
+        self, type_: str, target: str | None, payload: Any, ttl: float | None, key: str | None, *, late: bool
+    ) -> str:
+        check_name("signal type", type_)
+        if key is not None:
+            check_name("key", key)
+        if ttl is not None and not 0 < ttl < math.inf:
+            raise ValueError(f"ttl is {ttl!r}; it must be a positive number of seconds")
+        received = codec.decode_payload(codec.encode_payload(payload))
+        if not self._available:
+            return ""
+        if key is not None and key in self._keys:
+            return self._keys[key]
+        sent = Sent(
+            id=f"fake.{len(self.sent) + 1}", type=type_, target=target, payload=received, ttl=ttl, key=key, late=late
+        )
+        self.sent.append(sent)
+        if key is not None:
+            self._keys[key] = sent.id
+        return sent.id
+
+    async def wait(self, types: Sequence[str], *, source: str | None, timeout: float | None) -> Signal | NoSignal:
+        """Take the oldest signal that fits, or the answer that comes before it, or time out at once."""
+        return self._take(types, () if source is None else (source,), timeout)
+
+    def _take(self, types: Sequence[str], sources: Sequence[str], timeout: float | None) -> Signal | NoSignal:
+        _check(types, sources)
+        if not self._available:
+            return _UNAVAILABLE
+        for item in self.incoming:
+            if isinstance(item, Signal) and _fits(item, types, sources):
+                self.incoming.remove(item)
+                self._empty_waits = 0
+                return item
+            if isinstance(item, Answer) and (not item.types or not types or item.types.intersection(types)):
+                self.incoming.remove(item)
+                return item.nothing
+        self._empty_waits += 1
+        if self._empty_waits > _PATIENCE:
+            raise UsageError(f"{_PATIENCE:,} waits in a row found nothing: is the code under test in an endless loop?")
+        wanted = " or ".join(map(repr, types)) or "of any type"
+        sender = " or ".join(map(repr, sources)) or "anyone"
+        return NoSignal(
+            reason=Reason.TIMEOUT,
+            detail=f"no signal {wanted} from {sender} within {timeout} s: FakeSignals was given none, or no more",
+        )
+
+    async def check(self, types: Sequence[str], *, source: str | None) -> Signal | None:
+        """Take the oldest signal that fits, if there is one."""
+        found = await self.peek(types, source=source)
+        if found is not None:
+            self.incoming.remove(found)
+        return found
+
+    async def peek(self, types: Sequence[str], *, source: str | None) -> Signal | None:
+        """Return the oldest signal that fits without taking it."""
+        return next(iter(await self.pending(types, source=source)), None)
+
+    async def pending(self, types: Sequence[str], *, source: str | None) -> list[Signal]:
+        """Return all signals that fit without taking them."""
+        sources = () if source is None else (source,)
+        _check(types, sources)
+        if not self._available:
+            return []
+        return [item for item in self.incoming if isinstance(item, Signal) and _fits(item, types, sources)]
+
+    async def clear(self, types: Sequence[str], *, source: str | None) -> int:
+        """Take all signals that fit and forget them."""
+        found = await self.pending(types, source=source)
+        for signal in found:
+            self.incoming.remove(signal)
+        return len(found)
+
+    async def collect(
+        self, types: Sequence[str], *, count: int | None, sources: Sequence[str] | None, timeout: float | None
+    ) -> Collected:
+        """Take many signals, until one wait ends without."""
+        if (count is None) == (sources is None):
+            raise UsageError("collect() takes either count= (how many) or sources= (one from each of them)")
+        missing = list(dict.fromkeys(sources or ()))
+        wanted = len(missing) if count is None else count
+        taken: list[Signal] = []
+        while len(taken) < wanted:
+            signal = self._take(types, missing, timeout)
+            if isinstance(signal, NoSignal):
+                return Collected(
+                    signals=tuple(taken),
+                    wanted=wanted,
+                    missing=tuple(missing),
+                    reason=signal.reason,
+                    detail=signal.detail,
+                )
+            taken.append(signal)
+            if missing:
+                missing.remove(signal.source)
+        return Collected(signals=tuple(taken), wanted=wanted)
+
+
+_UNAVAILABLE: Final = NoSignal(reason=Reason.UNAVAILABLE, detail="FakeSignals(available=False): there is no store")
+
+
+def _check(types: Sequence[str], sources: Sequence[str]) -> None:
+    for type_ in types:
+        check_name("signal type", type_)
+    for source in sources:
+        check_name("source", source)
+
+
+def _fits(signal: Signal, types: Sequence[str], sources: Sequence[str]) -> bool:
+    return (not types or signal.type in types) and (not sources or signal.source in sources)

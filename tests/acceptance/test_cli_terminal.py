@@ -1,0 +1,159 @@
+"""What the commands draw on a terminal, wide and narrow."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import re
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from typing import Self
+
+import pytest
+from cli_support import PROJECT, Cli, cli  # noqa: F401 (a fixture)
+
+pty = pytest.importorskip("pty")
+termios = pytest.importorskip("termios")
+
+FLOWS = """
+    from attune_dsl import Context, stage, workflow
+
+    @stage(tier="cheap")
+    def build(ctx: Context, version: str) -> str:
+        ctx.progress(0.5, "a note that is much too long for a narrow terminal, whatever one does with it")
+        print("a line of the user")
+        return f"app-{version}.whl"
+
+    @stage
+    def refuse(): raise ValueError("an error that is much too long for a narrow terminal")
+
+    @workflow(heartbeat=True)
+    def release(version: str) -> str: return build(version)
+
+    @workflow
+    def fails(): refuse()
+"""
+
+
+@pytest.fixture
+def terminal(cli: Cli) -> Cli:  # noqa: F811
+    """A command line in a folder with a module of workflows."""
+    cli.write("flows.py", FLOWS)
+    return cli
+
+
+class Terminal:
+    """A command on a terminal of its own."""
+
+    def __init__(self, cli: Cli, columns: int, *arguments: str, pipe: bool = False, kind: str = "xterm") -> None:  # noqa: F811
+        self._master, slave = pty.openpty()
+        termios.tcsetwinsize(slave, (24, columns))
+        inherited = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES", "NO_COLOR")}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "attune_dsl", *arguments],
+            cwd=cli.folder,
+            env=inherited | {"PYTHONPATH": str(PROJECT), "TERM": kind, "PYTHONIOENCODING": "utf-8"},
+            stdin=slave,
+            stdout=subprocess.PIPE if pipe else slave,
+            stderr=slave,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 (no threads here)
+        )
+        os.close(slave)
+        self.seen = ""
+        self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.communicate()
+        os.close(self._master)
+
+    def until(self, text: str | None) -> str:
+        """Read until the terminal has shown ``text``, or (``None``) until the command has ended."""
+        with suppress(OSError):  # a terminal whose last user has left gives an error
+            while text is None or text not in self.seen:
+                self.seen += self._decode(os.read(self._master, 65536))
+        assert text is None or text in self.seen, self.seen
+        return self.seen
+
+
+def on_terminal(cli: Cli, columns: int, *arguments: str, pipe: bool = False, kind: str = "xterm") -> tuple[str, str]:  # noqa: F811
+    """Run a command to its end; return what the terminal showed, and what went into the pipe as standard output."""
+    with Terminal(cli, columns, *arguments, pipe=pipe, kind=kind) as terminal:
+        seen = terminal.until(None)
+        return seen, terminal.process.stdout.read().decode() if terminal.process.stdout else ""
+
+
+def plain(text: str) -> list[str]:
+    """The lines without colours and movements of the cursor."""
+    return [line.rstrip() for line in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text).replace("\r", "\n").split("\n")]
+
+
+@pytest.mark.parametrize("columns", [40, 60, 120])
+def test_the_live_view_fits_and_its_last_frame_stays(terminal: Cli, columns: int) -> None:
+    seen, _ = on_terminal(terminal, columns, "run", "flows:release", "version=1")
+    lines = plain(seen)
+    assert max(map(len, lines)) <= columns
+    assert any(re.fullmatch(r"✓  build .*", line) for line in lines)
+    assert any(line.startswith("✓ completed in ") for line in lines)
+    assert "a line of the user" in lines
+    assert [line for line in lines if line][-1] == "app-1.whl"
+
+
+def test_a_wide_terminal_names_its_columns(terminal: Cli) -> None:
+    seen, _ = on_terminal(terminal, 120, "run", "flows:release", "version=1")
+    assert any(line.split() == ["stage", "state", "try", "tier", "time"] for line in plain(seen))
+    assert any(line.startswith("release   agent release   namespace default   store embedded") for line in plain(seen))
+
+
+def test_redirected_output_stays_the_users_own(terminal: Cli) -> None:
+    seen, piped = on_terminal(terminal, 80, "run", "flows:release", "version=1", pipe=True)
+    assert piped == "a line of the user\napp-1.whl\n"
+    assert "a line of the user" not in seen
+    assert "app-1.whl" not in seen
+
+
+def test_a_terminal_that_cannot_move_its_cursor_gets_plain_lines(terminal: Cli) -> None:
+    seen, _ = on_terminal(terminal, 80, "run", "flows:release", "version=1", kind="dumb")
+    assert "[  0%] build: running (cheap)" in plain(seen)
+    assert "\x1b[" not in seen
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_the_table_of_agents_fits(terminal: Cli, columns: int) -> None:
+    terminal("run", "flows:release", "version=1")
+    seen, _ = on_terminal(terminal, columns, "agents")
+    lines = plain(seen)
+    assert max(map(len, lines)) <= columns
+    assert any(line.startswith("✓  release  ") for line in lines)
+
+
+def test_watch_redraws_until_ctrl_c_and_gives_the_screen_back(terminal: Cli) -> None:
+    terminal("run", "flows:release", "version=1")
+    with Terminal(terminal, 80, "agents", "--watch") as watch:
+        watch.until("0 live, 1 ended")
+        terminal("run", "flows:release", "version=1", "--agent-id", "other")
+        watch.until("0 live, 2 ended")
+        watch.process.send_signal(signal.SIGINT)
+        seen = watch.until(None)
+        assert watch.process.wait() == 0
+    assert "Traceback" not in seen
+    assert seen.rindex("\x1b[?1049l") > seen.rindex("ended")
+
+
+def test_watch_outlives_the_store_and_says_that_it_is_not_up_to_date(terminal: Cli) -> None:
+    with Terminal(terminal, 80, "agents", "--watch") as watch:
+        watch.until("no agents")
+        assert terminal("store", "stop", "--force").code == 0
+        watch.until("not up to date")
+        assert terminal("store", "start").code == 0
+        watch.seen = ""
+        watch.until("0 live, 0 ended")
+        watch.process.send_signal(signal.SIGINT)
+        watch.until(None)
+        assert watch.process.wait() == 0
+    assert terminal("store", "stop").code == 0
