@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         Coordination,
         Heartbeat,
         NoSignal,
+        Outcome,
         Reason,
         Signal,
         StageRecord,
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
     )
     from attune_dsl.runner.api import arun, run
     from attune_dsl.runner.context import AsyncContext, Context
-    from attune_dsl.runner.fanout import Outcome
     from attune_dsl.runner.handle import RunHandle
     from attune_dsl.runner.result import RunResult, Usage
     from attune_dsl.runner.runner import Runner
@@ -128,6 +128,7 @@ _HOMES = {
         "Coordination",
         "Heartbeat",
         "NoSignal",
+        "Outcome",
         "Reason",
         "Signal",
         "StageRecord",
@@ -136,7 +137,6 @@ _HOMES = {
     ),
     "runner.api": ("arun", "run"),
     "runner.context": ("AsyncContext", "Context"),
-    "runner.fanout": ("Outcome",),
     "runner.handle": ("RunHandle",),
     "runner.result": ("RunResult", "Usage"),
     "runner.runner": ("Runner",),

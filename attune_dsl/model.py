@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 from attrs import frozen
+
+T = TypeVar("T")
 
 
 class Tier(StrEnum):
@@ -138,6 +140,21 @@ class Collected:
 
     def __len__(self) -> int:
         return len(self.signals)
+
+
+@frozen(kw_only=True)
+class Outcome(Generic[T]):
+    """How one item of a ``map`` with ``on_error="collect"`` ended: with a ``value``, or with an ``error``."""
+
+    index: int
+    item: Any
+    value: T | None = None
+    error: Exception | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the item's call returned."""
+        return self.error is None
 
 
 @frozen(kw_only=True)

@@ -185,18 +185,25 @@ class BoundStage(Stage[P, R]):
 
 
 if TYPE_CHECKING:
+    from attune_dsl.model import Outcome
 
     class CollectingStage(Stage[P, R]):
         """A stage with ``on_error="collect"``, for type checkers alone: its ``map`` returns outcomes."""
 
-        @overload
+        @overload  # type: ignore[override]
         def map(  # type: ignore[misc]
-            self: Callable[Concatenate[T, ...], Coroutine[Any, Any, Any]], items: Iterable[T]
-        ) -> Awaitable[list[Any]]: ...
+            self: Callable[Concatenate[T, ...], Coroutine[Any, Any, V]], items: Iterable[T]
+        ) -> Awaitable[list[Outcome[V]]]: ...
         @overload
-        def map(self: Callable[Concatenate[T, ...], Any], items: Iterable[T]) -> list[Any]: ...
+        def map(self: Callable[Concatenate[T, ...], V], items: Iterable[T]) -> list[Outcome[V]]: ...
         def map(self, items: Iterable[Any]) -> Any: ...
-        def amap(self: Callable[Concatenate[T, ...], Any], items: Iterable[T]) -> Awaitable[list[Any]]: ...
+        @overload  # type: ignore[override]
+        def amap(  # type: ignore[misc]
+            self: Callable[Concatenate[T, ...], Coroutine[Any, Any, V]], items: Iterable[T]
+        ) -> Awaitable[list[Outcome[V]]]: ...
+        @overload
+        def amap(self: Callable[Concatenate[T, ...], V], items: Iterable[T]) -> Awaitable[list[Outcome[V]]]: ...
+        def amap(self, items: Iterable[Any]) -> Any: ...
 
 
 class StageDecorator(Protocol):

@@ -5,36 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
-
-from attrs import frozen
+from typing import TYPE_CHECKING, Any
 
 from attune_dsl.dsl.spec import StageSpec
 from attune_dsl.exceptions import MapError
+from attune_dsl.model import Outcome
 from attune_dsl.runner.outcome import describe, is_abort
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-T = TypeVar("T")
-
 THREADS = 32
 """How many items of a sync stage run at the same time where ``limit`` does not say; they mostly wait for others."""
-
-
-@frozen(kw_only=True)
-class Outcome(Generic[T]):
-    """How one item of a ``map`` with ``on_error="collect"`` ended: with a ``value``, or with an ``error``."""
-
-    index: int
-    item: Any
-    value: T | None = None
-    error: Exception | None = None
-
-    @property
-    def ok(self) -> bool:
-        """Whether the item's call returned."""
-        return self.error is None
 
 
 class Fan:

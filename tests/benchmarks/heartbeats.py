@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -28,19 +27,12 @@ def calls(client: redis.Redis, command: str) -> tuple[int, float]:
     return stats["calls"], stats["usec"] / 1e6
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    """Return once the condition holds."""
-    while not condition():
-        await asyncio.sleep(0.01)
-
-
 async def beat(client: redis.Redis) -> tuple[int, list[float]]:
     """Let the agents beat; return the commands for ``BEATS`` intervals and the server's seconds for each."""
     async with AsyncExitStack() as stack:
         for number in range(AGENTS):
             await stack.enter_async_context(join(f"agent-{number}"))
         # What joining left to be published is out before counting starts.
-        await until(lambda: calls(client, "evalsha")[0] >= 3 * AGENTS)
         await asyncio.sleep(2 * INTERVAL)
         counted, samples = 0, []
         commands, seconds = calls(client, "evalsha")

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Coroutine
 from typing import Any, assert_type
 
-from attune_dsl import INJECTED, AsyncContext, AsyncSignals, Context, Signals, stage
+from attune_dsl import INJECTED, AsyncContext, AsyncSignals, Context, Outcome, Signals, stage
 
 
 @stage
@@ -95,10 +95,10 @@ assert_type(fetch.map(["x"]), Awaitable[list[bytes]])
 assert_type(fetch.amap(["x"]), Awaitable[list[bytes]])
 assert_type(size.options(limit=2).map(name for name in "ab"), list[int])
 
-# Collected outcomes are not told from values; items are checked, and the colour is known.
-assert_type(size.options(on_error="collect").map(["x"]), list[Any])
-assert_type(size.options(on_error="collect", limit=2).amap(["x"]), Awaitable[list[Any]])
-assert_type(fetch.options(on_error="collect").map(["x"]), Awaitable[list[Any]])
+# With on_error="collect" a map returns outcomes; items are checked, and the colour is known.
+assert_type(size.options(on_error="collect").map(["x"]), list[Outcome[int]])
+assert_type(size.options(on_error="collect", limit=2).amap(["x"]), Awaitable[list[Outcome[int]]])
+assert_type(fetch.options(on_error="collect").map(["x"]), Awaitable[list[Outcome[bytes]]])
 assert_type(size.options(on_error="collect")("x"), int)
 
 
