@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,8 +30,12 @@ _COLUMNS = (
 
 
 def in_order(agents: Sequence[AgentRecord]) -> list[AgentRecord]:
-    """Sort for people: the living by name, then the ended, the latest first."""
-    return sorted(agents, key=lambda a: (a.status.is_final, -(a.ended_at or 0) if a.status.is_final else 0, a.agent_id))
+    """Sort for people: the living by name, then the lost, who did not end, then the ended, the latest first."""
+    return sorted(agents, key=lambda a: (a.status.is_final, -_ended_at(a) if a.status.is_final else 0, a.agent_id))
+
+
+def _ended_at(agent: AgentRecord) -> float:
+    return math.inf if agent.ended_at is None else agent.ended_at
 
 
 def agent_table(agents: Sequence[AgentRecord], width: int, *, unicode: bool = True) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -55,7 +56,7 @@ class Listing:
         )
         now = int(time[0]) * 1000 + int(time[1]) / 1000
         leases = _pairs(live)
-        members = [*leases, *(member.decode() for member in ended)]
+        members = [*leases, *(member.decode(errors="replace") for member in ended)]
         hashes: list[Any] = []
         for start in range(0, len(members), _CHUNK):
             names = [member.rpartition("#")[0] for member in members[start : start + _CHUNK]]
@@ -97,27 +98,28 @@ def _pairs(reply: Sequence[Any]) -> dict[str, float]:
     """Return members with their scores (pairs in RESP3, a flat list in RESP2)."""
     if reply and not isinstance(reply[0], list):
         reply = list(zip(reply[::2], reply[1::2], strict=True))
-    return {member.decode(): float(score) for member, score in reply}
+    return {member.decode(errors="replace"): float(score) for member, score in reply}
 
 
 def _fields(reply: Any) -> dict[str, str]:
     if not isinstance(reply, dict):
         reply = dict(zip(reply[::2], reply[1::2], strict=True)) if isinstance(reply, list) else {}
-    return {name.decode(): value.decode(errors="replace") for name, value in reply.items()}
+    return {name.decode(errors="replace"): value.decode(errors="replace") for name, value in reply.items()}
 
 
 def _record(member: str, lease: float | None, fields: dict[str, str], now: float) -> AgentRecord | None:
     """Return one row; ``None`` for a member whose hash belongs to another incarnation or is gone."""
-    agent_id, _, epoch = member.rpartition("#")
-    if fields.get("epoch") != epoch:
+    agent_id, _, incarnation = member.rpartition("#")
+    epoch = _number(fields, "epoch", int)
+    if epoch is None or fields["epoch"] != incarnation:
         return None
     status = _status(fields.get("status", ""))
     if lease is not None and lease <= now and not status.is_final:
         status = AgentStatus.LOST
-    beat = None if lease is None else (now - lease + float(fields.get("ttl", 0))) / 1000
+    beat = None if lease is None else (now - lease + (_number(fields, "ttl", float) or 0.0)) / 1000
     return AgentRecord(
         agent_id=agent_id,
-        epoch=int(epoch),
+        epoch=epoch,
         status=status,
         workflow=fields.get("workflow") or None,
         run_id=fields.get("run_id") or None,
@@ -147,8 +149,9 @@ def _status(text: str) -> AgentStatus:
 
 def _number(fields: dict[str, str], name: str, kind: Any) -> Any:
     try:
-        return kind(fields[name])
-    except (KeyError, ValueError):
+        number = kind(fields[name])
+        return number if math.isfinite(number) else None
+    except (KeyError, ValueError, OverflowError):
         return None
 
 

@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from attune_dsl import clock
 from attune_dsl.hub.drive import Source, Ticket
 from attune_dsl.hub.parker import Parker
 from attune_dsl.hub.pump import Pump
@@ -28,7 +29,7 @@ class Request(Ticket[Reply]):
     not outlive its connection.
     """
 
-    __slots__ = ("fleeting", "given_up", "keep", "lane", "numbered", "render", "seq")
+    __slots__ = ("fleeting", "given_up", "keep", "lane", "numbered", "render", "seq", "then")
 
     def __init__(self, source: Source, render: Callable[[Request], Command], *, numbered: bool, keep: bool) -> None:
         # Ticket's own attributes are set here: a request is made for every command.
@@ -45,6 +46,8 @@ class Request(Ticket[Reply]):
         self.fleeting = False
         self.lane = ""
         self.seq = 0
+        self.then: Callable[[Reply], object] | None = None
+        """Takes the answer in as soon as it is read, so that answers take effect in the order of the requests."""
 
     @property
     def id(self) -> str:
@@ -123,10 +126,16 @@ class Commands:
             self.pump.detach()
 
     def drop_fleeting(self) -> None:
-        """The connection broke: finish what is not to be sent again."""
+        """The connection broke: finish what is not to be sent again, and have nobody wait for what is kept.
+
+        Only the hub's thread waits for these, and it has a link to make.
+        """
         for request in list(self._unanswered):
             if request.fleeting:
                 request.finish(ReplyError("the connection broke"))
+            elif request.keep:
+                request.deadline = clock.monotonic()
+                request.nudge()
 
     def abandon(self) -> None:
         """Finish all that is unanswered with an error: there will be no next connection."""
@@ -145,4 +154,7 @@ class Commands:
         if isinstance(reply, ReplyError) and str(reply).startswith(("NOSCRIPT", "LOADING")):
             raise ConnectionLost(f"the server was restarted: {reply}")
         if self._unanswered:
-            self._unanswered.popleft().finish(reply)
+            request = self._unanswered.popleft()
+            if request.then is not None:
+                request.then(reply)
+            request.finish(reply)

@@ -11,7 +11,7 @@ from attune_dsl.model import Signal
 from attune_dsl.store import codec, limits
 from attune_dsl.store.names import check_name
 
-_AHEAD: Final = 1_000_000
+_AHEAD: Final = 10_000
 """How far a copy's order may be ahead of the namespace's counter when that was last seen, before it is doubted."""
 _LARGEST: Final = 2**53
 """No order and no time is as large; scripts could not reckon with it."""

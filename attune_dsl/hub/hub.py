@@ -14,13 +14,12 @@ from attune_dsl.hub.drive import Ticket
 from attune_dsl.hub.entries import EntryReader
 from attune_dsl.hub.keeper import Keeper
 from attune_dsl.hub.link import SLEEPING, LinkState
-from attune_dsl.hub.mailbox import Horizon
 from attune_dsl.hub.member import Member, Profile
 from attune_dsl.hub.parker import parker
 from attune_dsl.hub.reader import Reader
 from attune_dsl.model import AgentStatus
 from attune_dsl.store import scripts
-from attune_dsl.store.connection import Connection, ConnectionLost, ReplyError
+from attune_dsl.store.connection import Connection, ConnectionLost, Reply, ReplyError
 from attune_dsl.store.keys import Keys
 from attune_dsl.store.scripts import Command
 from attune_dsl.store.server import Server
@@ -61,7 +60,7 @@ class Hub:
 
     def learn_server_time(self, now: bytes, asked_at: float) -> None:
         """Take in the server's time (ms) from an answer to a question of ``asked_at`` (:func:`clock.monotonic`)."""
-        self._server_offset_ms = int(now) - asked_at * 1000
+        self._server_offset_ms = int(now) + 1 - asked_at * 1000  # it counts whole milliseconds only
 
     # Members
 
@@ -127,27 +126,32 @@ class Hub:
 
         ``more`` are requests to send along. What could not be read is read again with the next beat.
         """
-        asked_at = clock.monotonic()
-        looks = [(member, *self._look_request(member)) for member in members]
+        looks = [self._look_request(member) for member in members]
         told = [request for member in members for request in self.unsaid(member)]
         try:
-            await self.ask([*told, *more, *(request for *_, request in looks)])
+            await self.ask([*told, *more, *looks])
         except BaseException:
             for member in members:
                 self.refresh(member)  # somebody has to look, or copies stay aside
             raise
-        for member, horizon, request in looks:
-            if isinstance(request.value, list):
-                self.learn_server_time(request.value[0], asked_at)
-                found = self.entries.look(request.value, member.agent_id, member.epoch, member.died_at)
+
+    def _look_request(self, member: Member) -> Request:
+        horizon, asked_at = member.mailbox.hold(), 0.0
+
+        def render(_: Request) -> Command:
+            nonlocal asked_at
+            asked_at = clock.monotonic()
+            return scripts.look(self.keys, member.agent_id, after_mail=horizon.mail, after_broadcast=horizon.broadcast)
+
+        def merge(reply: Reply) -> None:
+            if isinstance(reply, list):
+                self.learn_server_time(reply[0], asked_at)
+                found = self.entries.look(reply, member.agent_id, member.epoch, member.died_at)
                 member.mailbox.merge(found, horizon)
 
-    def _look_request(self, member: Member) -> tuple[Horizon, Request]:
-        horizon = member.mailbox.hold()
-        mail, seen, _ = horizon
-        return horizon, self.request(
-            lambda _: scripts.look(self.keys, member.agent_id, after_mail=mail, after_broadcast=seen)
-        )
+        request = self.request(render)
+        request.then = merge
+        return request
 
     # Requests
 
@@ -169,9 +173,9 @@ class Hub:
         if self.keeper.is_current:
             for request in requests:
                 request.fleeting = not request.keep
-        self.commands.submit(requests)
         last = requests[-1]
         last.deadline = self.link.patience()
+        self.commands.submit(requests)
         try:
             await last
         finally:

@@ -76,6 +76,7 @@ class Mailbox:
         self._shelved = 0
         self._sweep_at = _SWEEP
         self._out: set[str] = set()
+        """What was handed out and is not yet known to be gone from the store."""
         self._marks: deque[Entry] = deque()
         self.mail_order = 0
         self.broadcast_order = 0
@@ -215,7 +216,7 @@ class Mailbox:
     def give_back(self, signals: Iterable[Signal]) -> None:
         """Put signals back that the user took in vain. A mark that was not sent yet is withdrawn."""
         with self._lock:
-            marks = {entry.signal.id: entry for entry in self.pop_marks()}
+            marks = {entry.signal.id: entry for entry in self._pop_marks()}
             returned = []
             for signal in signals:
                 again = evolve(signal, redelivered=True)
@@ -236,16 +237,28 @@ class Mailbox:
 
     def mark(self, entry: Entry) -> None:
         """The entry has reached the user: the store will be told ahead of the agent's next command."""
-        self._out.discard(entry.signal.id)
-        if entry.at != "":
+        if entry.at == "":
+            self._out.discard(entry.signal.id)
+        else:
             self._marks.append(entry)
 
     def pop_marks(self) -> list[Entry]:
-        """Return and forget what has been marked."""
+        """Return what has been marked, for the store to be told; see :meth:`confirm`."""
+        if not self._marks:
+            return []
+        with self._lock:
+            return self._pop_marks()
+
+    def _pop_marks(self) -> list[Entry]:
         marks = []
         while self._marks:
             marks.append(self._marks.popleft())
         return marks
+
+    def confirm(self, marks: Iterable[Entry]) -> None:
+        """The store has been told; before, a look over a new link may find these entries once more."""
+        for entry in marks:
+            self._out.discard(entry.signal.id)
 
     def _kinds(self, wanted: Waiter) -> list[str]:
         return list(wanted.types or self._by_type)

@@ -79,6 +79,11 @@ class Member:
         self.epoch = 0
         self.owner = ""
         self.died_at = 0
+        self.receives = False
+        """Whether copies are for it; before it has joined they are not, because its epoch says what it may see.
+
+        What came until then is found by its first look.
+        """
         self.is_new = True
         self.joining: Ticket[AgentIdTaken | None] = Ticket(SLEEPING, patience)
         self.gone = ""
@@ -103,6 +108,7 @@ class Member:
     def accept(self, epoch: int, link: str, died_at: int) -> None:
         """The store has made the member the owner of its id, over this link."""
         self.epoch, self.owner, self.died_at = epoch, f"{epoch}@{link}", died_at
+        self.receives = self.profile.has_mailbox
         self.is_new = False
 
     def finish_joining(self, refused: AgentIdTaken | None) -> bool:
@@ -179,10 +185,12 @@ class Member:
     def _take_request(self, marks: Sequence[Entry]) -> Request:
         mail = [(entry.at, entry.size) for entry in marks if entry.at is not None]
         seen = [(entry.signal.order, entry.expires_ms) for entry in marks if entry.at is None]
-        return self._hub.request(
+        request = self._hub.request(
             lambda _: scripts.take(self._hub.keys, self.agent_id, self.owner, mail=mail, broadcasts=seen),
             keep=True,
         )
+        request.then = lambda _: self.mailbox.confirm(marks)
+        return request
 
     def _status(self) -> AgentStatus:
         if self._waiting:

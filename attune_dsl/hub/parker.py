@@ -10,7 +10,10 @@ import os
 import select
 import socket
 import threading
-from typing import Protocol
+from typing import Final, Protocol
+
+_LONGEST: Final = 24 * 3600.0
+"""Seconds; epoll takes no more than 24 days, and a heartbeat's interval may be any number."""
 
 
 class Waker:
@@ -116,7 +119,7 @@ class EpollParker:
 
     def sleep(self, timeout: float) -> set[int]:
         """See :class:`Parker`."""
-        ready = {fd for fd, _ in self._epoll.poll(max(0.0, timeout))}
+        ready = {fd for fd, _ in self._epoll.poll(_within_bounds(timeout))}
         if self._waker.fd in ready:
             self._waker.clear()
         return ready & self._known
@@ -165,7 +168,7 @@ class SelectParker:
             armed = set(self._armed)
             self._sleeping = True
         try:
-            readable, _, _ = select.select([self._waker.fd, *armed], [], [], max(0.0, timeout))
+            readable, _, _ = select.select([self._waker.fd, *armed], [], [], _within_bounds(timeout))
         except (OSError, ValueError):
             readable = []  # a descriptor was closed under us; its owner forgets it
         with self._lock:
@@ -183,3 +186,7 @@ class SelectParker:
 def parker() -> Parker:
     """Return the best parker of this platform."""
     return EpollParker() if hasattr(select, "epoll") else SelectParker()
+
+
+def _within_bounds(timeout: float) -> float:
+    return min(max(0.0, timeout), _LONGEST)

@@ -144,7 +144,7 @@ class Reader:
             self._entries.skip("", fields, "an unknown kind of inbox entry")
             return
         member = self._owner.members.get(fields[b"agent"].decode(errors="replace"))
-        if member is None or not member.profile.has_mailbox:
+        if member is None or not member.receives:
             return
         if b"signal" not in fields:
             self._owner.refresh(member)
@@ -153,7 +153,7 @@ class Reader:
 
     def _hand_on_broadcast(self, fields: dict[bytes, bytes]) -> None:
         for member in list(self._owner.members.values()):
-            if not member.profile.has_mailbox:
+            if not member.receives:
                 continue
             self._deliver(member, self._entries.broadcast(member.agent_id, member.epoch, fields, member.died_at))
 

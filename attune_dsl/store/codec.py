@@ -81,7 +81,7 @@ def check_json(value: Any, path: str = "$") -> None:
     kind = type(value)
     if kind is str or kind is bool or value is None:
         return
-    if kind is int:
+    if isinstance(value, int):  # members of IntEnum too
         if not -_LARGEST_EXACT <= value < 2 * _LARGEST_EXACT:
             raise NotAJsonValue(f"{path} is an integer beyond 64 bits; send it as a string", path)
     elif kind is float:
@@ -95,7 +95,7 @@ def check_json(value: Any, path: str = "$") -> None:
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):
             check_json(item, f"{path}[{index}]")
-    elif not isinstance(value, str | int):  # subclasses, such as members of StrEnum and IntEnum
+    elif not isinstance(value, str):  # a subclass, such as a member of StrEnum, is fine
         raise NotAJsonValue(f"{path} is a {kind.__qualname__}, not a JSON value; convert it before", path)
 
 

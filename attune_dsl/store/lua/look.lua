@@ -27,4 +27,4 @@ local mail = newer(KEYS[1], tonumber(ARGV[1]), function() return true end)
 local broadcasts = newer(KEYS[2], tonumber(ARGV[2]), function(order)
   return not redis.call('ZSCORE', KEYS[3], fmt(order))
 end)
-return { fmt(clock()), redis.call('GET', KEYS[4]) or '0', mail, broadcasts }
+return { fmt(clock()), fmt(tonumber(redis.call('GET', KEYS[4]) or '') or 0), mail, broadcasts }

@@ -90,6 +90,12 @@ def test_the_living_come_first_and_the_latest_end_next() -> None:
     assert [a.agent_id for a in ordered] == ["deploy", "ops", "release-0123abcd", "earlier"]
 
 
+def test_the_lost_are_not_hidden_below_all_that_ended() -> None:
+    lost = agent("lost", AgentStatus.LOST)
+    ended = agent("ended", AgentStatus.COMPLETED, ended_at=50.0)
+    assert [a.agent_id for a in agent_table.in_order([ended, lost, OPS])] == ["ops", "lost", "ended"]
+
+
 def test_the_screen_says_what_it_has_no_room_for() -> None:
     many = [agent(f"worker-{n:02d}", AgentStatus.RUNNING) for n in range(30)]
     lines = text(agent_table.screen(many, agent_table.summary(many), 60, 10, unicode=True), 60)

@@ -1,0 +1,134 @@
+"""The documents leave nothing out and name nothing that does not exist: names, options, variables, keys, scripts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+import pytest
+from documents import PAGES, PROJECT
+
+import attune_dsl
+from attune_dsl import testing
+from attune_dsl.cli.app import COMMANDS, group
+from attune_dsl.model import AgentRecord, AgentStatus
+from attune_dsl.store import limits
+from attune_dsl.store.keys import CAPPED, Keys
+
+API = PROJECT / "docs" / "reference" / "api.md"
+CLI = PROJECT / "docs" / "reference" / "cli.md"
+COORDINATION = PROJECT / "docs" / "workflow-coordination.md"
+AGENTS = PROJECT / "docs" / "agent-tracking.md"
+WIRE = PROJECT / "docs" / "wire-format.md"
+ARCHITECTURE = PROJECT / "docs" / "architecture.md"
+SOURCES = list((PROJECT / "attune_dsl").rglob("*.py"))
+
+
+def prose(page: Path) -> str:
+    """Return a page without its fenced blocks."""
+    return re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.M | re.S)
+
+
+def absent(words: Sequence[str], page: Path) -> list[str]:
+    """Return the words that stand neither in a heading nor as code in the prose of a page."""
+    text = prose(page)
+    code = re.findall(r"`([^`]+)`", text) + re.findall(r"^#+ (.*)$", text, re.M)
+    known = set(re.findall(r"[\w-]+", " ".join(code)))
+    return [word for word in words if word not in known]
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    assert absent(list(attune_dsl.__all__) + list(testing.__all__), API) == []
+
+
+@pytest.mark.parametrize("facade", ["Signals", "AsyncSignals"])
+def test_every_signal_method_is_described(facade: str) -> None:
+    methods = [
+        name for name in vars(getattr(attune_dsl, facade)) if name[0] != "_" and name not in ("kind", "is_async")
+    ]
+    assert len(methods) == 9
+    headings = re.findall(r"^### (.*)$", COORDINATION.read_text(), re.M)
+    described = {word for heading in headings for word in heading.split(" and ")}
+    assert [name for name in methods if name not in described] == []
+
+
+def test_every_environment_variable_is_described() -> None:
+    variables = sorted({name for path in SOURCES for name in re.findall(r'"(ATTUNE_[A-Z_]+)"', path.read_text())})
+    assert "ATTUNE_STORE_URL" in variables
+    assert absent(variables, COORDINATION) == []
+    described = set(re.findall(r"ATTUNE_[A-Z_]+", "".join(page.read_text() for page in PAGES)))
+    assert sorted(described - set(variables)) == []
+
+
+def test_every_status_and_field_of_an_agent_is_described() -> None:
+    assert absent([*AgentStatus], AGENTS) == []
+    assert absent([field.name for field in AgentRecord.__attrs_attrs__], AGENTS) == []  # type: ignore[attr-defined]
+
+
+def test_every_command_and_option_is_in_the_reference() -> None:
+    context = click.Context(group)
+    options = ["--version"]
+    for name, lazy in COMMANDS.items():
+        command = group.get_command(context, name)
+        assert command is not None
+        subcommands = list(command.commands.values()) if isinstance(command, click.Group) else [command]
+        options += [name] if not lazy.hidden else []
+        options += [option for each in subcommands for parameter in each.params for option in parameter.opts]
+    options = [option for option in options if option.startswith("--")]
+    assert len(options) > 10
+    assert absent(options, CLI) == []
+
+
+def test_every_key_is_described() -> None:
+    keys = Keys("<namespace>")
+    names = [getattr(keys, slot) for slot in Keys.__slots__ if slot != "prefix"]
+    names += [keys.agent("<id>"), keys.mail("<id>"), keys.mail_info("<id>"), keys.seen("<id>"), keys.inbox("<link>")]
+    described = set(re.findall(r"^\| `([^`]+)` \|", WIRE.read_text(), re.M))
+    assert {*CAPPED} <= described
+    assert [name for name in names if name.removeprefix(keys.prefix) not in described] == []
+    assert keys.once("ab", "k") == keys.prefix + "once:2:ab:k"
+    assert "once:<length>:<id>:<key>" in described
+
+
+def test_every_script_is_described_with_its_own_words() -> None:
+    text = " ".join(WIRE.read_text().split())
+    scripts = [path for path in (PROJECT / "attune_dsl" / "store" / "lua").glob("*.lua") if path.stem != "common"]
+    assert len(scripts) == 9
+    missing = [
+        f"{path.stem}: {line}"
+        for path in scripts
+        for line in re.findall(r"^-- ((?:KEYS|ARGV) .*)$", path.read_text(), re.M)
+        if " ".join(line.split()) not in text or f"**{path.stem}**" not in text
+    ]
+    assert missing == []
+
+
+def test_every_constant_of_the_scripts_has_its_value() -> None:
+    table = dict(re.findall(r"^\| `([A-Z_]+)` \| (\d+) \|", WIRE.read_text(), re.M))
+    assert table == {name: str(getattr(limits, name)) for name in limits.SCRIPT_CONSTANTS}
+
+
+def test_every_promise_has_its_number() -> None:
+    contract = ARCHITECTURE.read_text().partition("## The contract")[2].partition("\n## ")[0]
+    assert re.findall(r"^(\d+)\. ", contract, re.M) == [str(number) for number in range(1, 13)]
+
+
+@pytest.mark.parametrize("page", [*PAGES, PROJECT / "CHANGELOG.md"], ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    broken = []
+    for link in re.findall(r"\]\(([^)]+)\)", prose(page)):
+        if link.startswith("https://"):
+            continue
+        name, _, anchor = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            broken.append(link)
+    assert broken == []
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors that a page's headings have on the usual sites."""
+    headings = re.findall(r"^#+ (.*)$", prose(page), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
