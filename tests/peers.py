@@ -116,5 +116,5 @@ class Peers:
 async def until(predicate: Callable[[], object]) -> None:
     """Let the loop's other tasks run until ``predicate`` holds."""
     async with asyncio.timeout(10):
-        while not predicate():
-            await asyncio.sleep(0)  # noqa: ASYNC110 (what other threads do has no event)
+        while not predicate():  # noqa: ASYNC110 (what other threads do has no event)
+            await asyncio.sleep(0)

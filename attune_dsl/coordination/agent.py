@@ -62,10 +62,10 @@ class Agent:
 
     @property
     def degraded(self) -> bool:
-        """Whether the store was away at any time since the agent entered, or somebody took its id over."""
+        """Whether the store was away at any time since the agent entered, or refused it, or gave its id to another."""
         if self._hub is None or self._member is None:
             return False
-        return self._hub.link.outages > self._outages or self._member.is_replaced
+        return self._hub.link.outages > self._outages or self._member.is_replaced or not self._member.epoch
 
     def touch(
         self,

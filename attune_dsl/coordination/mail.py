@@ -108,7 +108,7 @@ class MailOperations:
 
     async def wait(self, types: Sequence[str], *, source: str | None, timeout: float | None) -> Signal | NoSignal:
         """See :meth:`Signals.wait`."""
-        deadline = None if timeout is None else clock.monotonic() + timeout
+        deadline = _deadline(timeout)
         waiter = self._waiter(types, () if source is None else (source,), deadline)
         if await self._await(waiter):
             assert waiter.value is not None
@@ -201,7 +201,7 @@ class MailOperations:
             raise UsageError("collect() takes either count= (how many) or sources= (one from each of them)")
         missing = list(dict.fromkeys(sources or ()))
         wanted = len(missing) if count is None else count
-        deadline = None if timeout is None else clock.monotonic() + timeout
+        deadline = _deadline(timeout)
         entries: list[Entry] = []
         nothing = None
         try:
@@ -273,3 +273,12 @@ class MailOperations:
         if leases is None or known.value:
             return None
         return [lease.decode().rpartition("#")[0] for lease in leases]
+
+
+def _deadline(timeout: float | None) -> float | None:
+    """Return when a wait of ``timeout`` seconds ends, by :func:`clock.monotonic`."""
+    if timeout is None:
+        return None
+    if not timeout >= 0:
+        raise ValueError(f"timeout is {timeout!r}; it must be a number of seconds from 0 up, or None to wait for ever")
+    return clock.monotonic() + timeout

@@ -206,12 +206,13 @@ def _slot(shape: Shape, name: str, kind: Kind) -> Slot:
 
 def _wrong_colour(label: str, name: str, kind: Kind, is_async: bool) -> str:
     asked, right = _NAMES[kind, is_async], _NAMES[kind, not is_async]
+    what = "methods" if kind == "signals" else "signals"
     if is_async:
         return (
-            f"{label} is a plain 'def' and asks for {asked}, whose methods must be awaited: "
+            f"{label} is a plain 'def' and asks for {asked}, whose {what} must be awaited: "
             f"write '{name}: {right}', or make it 'async def'"
         )
     return (
-        f"{label} is an 'async def' and asks for {asked}, whose methods would block the event loop: "
+        f"{label} is an 'async def' and asks for {asked}, whose {what} would block the event loop: "
         f"write '{name}: {right}', or make it a plain 'def'"
     )

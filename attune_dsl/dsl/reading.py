@@ -15,6 +15,8 @@ from attune_dsl.dsl.stage import Stage
 
 _WAYS_TO_CALL = ("map", "amap", "acall")
 _PARSES_AT_MOST = 20
+_UNREADABLE = (SyntaxError, ValueError, SystemError)
+"""What ``ast.parse`` raises; SystemError where several threads parse at a time before Python 3.12.2."""
 
 _FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 _Scope = dict[str, tuple[Any, ...]]
@@ -230,7 +232,7 @@ def _parse_block(lines: list[str]) -> _FunctionNode | None:
     for end in (*ends[:_PARSES_AT_MOST], len(lines)):
         try:
             tree = ast.parse(prefix + "".join(lines[:end]))
-        except (SyntaxError, ValueError):  # the function goes on: a decorator, an open bracket, a long string
+        except _UNREADABLE:  # the function goes on: a decorator, an open bracket, a long string
             continue
         first: ast.stmt = tree.body[0]
         if isinstance(first, ast.If) and prefix:
@@ -243,7 +245,7 @@ def _find_in_file(lines: list[str], function: FunctionType) -> _FunctionNode | N
     code = function.__code__
     try:
         tree = ast.parse("".join(lines))
-    except (SyntaxError, ValueError):
+    except _UNREADABLE:
         return None
     for node in ast.walk(tree):
         if isinstance(node, _FunctionNode) and node.name == code.co_name:

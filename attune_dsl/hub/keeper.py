@@ -191,11 +191,10 @@ class Keeper:
         self._retry_pause = _RETRY_FIRST
         self._beater.begin()
         # Those that came while this connected are joined by the next step.
-        members = [member for member in self._hub.members.values() if member.epoch]
+        members = [member for member in list(self._hub.members.values()) if member.epoch]
         self._look(members)
         for member in members:
-            if not member.is_new:  # who came meanwhile joins in the next step
-                member.finish_joining(None)
+            member.finish_joining(None)
 
     def _retry_later(self) -> None:
         self._retry_at = clock.monotonic() + self._retry_pause

@@ -120,8 +120,9 @@ class Member:
         return True
 
     def say_again(self) -> None:
-        """Publish everything once more, so that it does not expire."""
-        self._say()
+        """Tell the store once more, so that the agent's hash does not expire."""
+        self._changed = True
+        self._hub.status_soon()
 
     def touch(
         self,
@@ -195,7 +196,8 @@ class Member:
     def _status(self) -> AgentStatus:
         if self._waiting:
             return AgentStatus.WAITING
-        return AgentStatus.RUNNING if self._began else AgentStatus.STARTING
+        is_starting = self.profile.is_published and not self._began
+        return AgentStatus.STARTING if is_starting else AgentStatus.RUNNING
 
     def fields(self) -> Fields:
         """Return what changes over an agent's life, as it is now."""

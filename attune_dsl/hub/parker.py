@@ -97,8 +97,8 @@ class EpollParker:
             if fd in self._known:
                 self._epoll.modify(fd, select.EPOLLIN | select.EPOLLONESHOT)
             else:
+                self._known.add(fd)  # before, or the sleeper does not know what woke it, and the one shot is lost
                 self._epoll.register(fd, select.EPOLLIN | select.EPOLLONESHOT)
-                self._known.add(fd)
 
     def disarm(self, fd: int) -> None:
         """See :class:`Parker`."""

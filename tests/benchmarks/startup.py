@@ -16,7 +16,7 @@ from pathlib import Path
 from tests.benchmarks.measure import Report
 
 ROUNDS = 15
-FLOW = '''
+FLOW = """
 from attune_dsl import stage, workflow
 
 @stage
@@ -26,7 +26,7 @@ def greet(name: str) -> str:
 @workflow(heartbeat=True, coordination=True)
 def hello(name: str) -> str:
     return greet(name)
-'''
+"""
 COMMANDS = {
     "bare Python": ["-c", "pass"],
     "import attune_dsl": ["-c", "import attune_dsl"],

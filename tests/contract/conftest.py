@@ -10,19 +10,58 @@ import pytest
 from peers import Peers
 from proxy import Proxy
 
-from attune_dsl.hub import link
+from attune_dsl import clock
+from attune_dsl.coordination.mail import MailOperations
+from attune_dsl.hub import link, reader
+from attune_dsl.hub.mailbox import Waiter
 from attune_dsl.store import limits, scripts
 
 if TYPE_CHECKING:
     from conftest import Store
 
 
+@pytest.fixture(autouse=True)
+def slept_on() -> Iterator[list[Waiter]]:
+    """No wait of more than four seconds ends by its timeout: tests name such a one only where they expect a signal.
+
+    A wait that was not woken gets its signal all the same, when it looks once more at its end, and would hide it.
+    """
+    slept: list[Waiter] = []
+    original = MailOperations._await
+
+    async def watched(self: MailOperations, waiter: Waiter) -> bool:
+        patient = waiter.deadline is not None and waiter.deadline - clock.monotonic() > 4
+        found = await original(self, waiter)
+        if patient and waiter.deadline is not None and waiter.deadline <= clock.monotonic():
+            slept.append(waiter)
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:  # one of its own, which no test undoes
+        patch.setattr(MailOperations, "_await", watched)
+        yield slept
+    assert slept == [], "waits that were not woken"
+
+
+@pytest.fixture(autouse=True)
+def short_reads(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Reads of hubs that are gone soon end.
+
+    fakeredis notices only at the end of a blocking read that its client has left, and until then each write wakes it.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        if "memory" in request.node.name:
+            patch.setattr(reader, "BLOCK", 0.5)
+        yield
+
+
 @pytest.fixture
 def peers(store: Store) -> Iterator[Peers]:
-    """Agents in the test's namespace; all leave at the end."""
+    """Agents in the test's namespace; all leave at the end. No key is without a TTL while they are there either."""
     peers = Peers(store)
     yield peers
+    for_ever = store.keys_for_ever()
     peers.close()
+    assert for_ever == []
 
 
 @pytest.fixture

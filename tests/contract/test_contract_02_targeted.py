@@ -12,6 +12,7 @@ import pytest
 from peers import Peer, Peers
 from proxy import Proxy
 
+from attune_dsl import clock
 from attune_dsl.exceptions import AgentIdTaken, InvalidName
 from attune_dsl.hub import keeper
 from attune_dsl.model import Heartbeat
@@ -261,8 +262,10 @@ def test_exactly_once_when_the_marks_reply_is_lost(peers: Peers, proxy: Proxy, w
     for n in range(4):
         sender.signals.send("job", None if n % 2 else "receiver", {"n": n})
     proxy.swallow(scripts._TAKE.sha.encode())
+    began = clock.monotonic()
     taken = numbers(receiver, 2)
     wait_until(lambda: receiver.hub.link.outages == 1 and receiver.hub.link.up)
+    assert clock.monotonic() - began < 1  # the hub's thread did not wait for the answer first
 
     assert taken + numbers(receiver, 2) == list(range(4))
     assert nothing_is_left(receiver)

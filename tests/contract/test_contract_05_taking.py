@@ -103,7 +103,9 @@ def test_wait_returns_what_comes_first(peers: Peers, wait_until: WaitUntil) -> N
     assert [s.type for s in receiver.signals.pending()] == ["note-to-self", "c", "a"]
 
 
-def test_wait_waits_for_thirty_seconds_by_default(peers: Peers, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wait_waits_for_thirty_seconds_by_default(
+    peers: Peers, monkeypatch: pytest.MonkeyPatch, slept_on: list[Any]
+) -> None:
     """§5.5: shown by a clock that jumps ahead as soon as the wait is registered."""
     me = peers.join("me")
     register = me.member.mailbox.wait
@@ -119,6 +121,7 @@ def test_wait_waits_for_thirty_seconds_by_default(peers: Peers, monkeypatch: pyt
 
     got = me.signals.wait("never")
 
+    slept_on.clear()
     assert deadlines == [pytest.approx(30, abs=1)]
     assert got == NoSignal(reason=Reason.TIMEOUT, detail="no signal 'never' within 30 s")
 
@@ -373,15 +376,19 @@ def test_an_interrupted_wait_loses_nothing(peers: Peers, monkeypatch: pytest.Mon
 
 def test_an_interrupted_look_does_not_make_the_agent_deaf(peers: Peers, monkeypatch: pytest.MonkeyPatch) -> None:
     """§5.5: Ctrl-C while a blocking ``check`` waits for the store's answer."""
-    me, other = peers.join("me"), peers.join("other", url=peers.elsewhere())
+    me, other = peers.join("me", heartbeat=None), peers.join("other", url=peers.elsewhere())
+    pump, here = me.hub.commands.pump, threading.get_ident()
+    block = pump.block
 
-    def interrupt(_: Any) -> None:
-        raise KeyboardInterrupt
+    def interrupt(ticket: Any) -> None:
+        if threading.get_ident() == here:  # not the hub's thread
+            raise KeyboardInterrupt
+        block(ticket)
 
-    monkeypatch.setattr(me.hub.commands.pump, "block", interrupt)
+    monkeypatch.setattr(pump, "block", interrupt)
     with pytest.raises(KeyboardInterrupt):
         me.signals.check("a")
     monkeypatch.undo()
     other.signals.send("b", "me")
 
-    assert me.signals.wait("b", timeout=5)
+    assert me.signals.wait("b", timeout=4.9)  # that it was woken is checked by ``slept_on``; the next beat is at 5 s

@@ -12,6 +12,7 @@ from peers import Peer, Peers, until
 from proxy import Proxy
 
 from attune_dsl.hub.drive import Ticket
+from attune_dsl.hub.parker import SelectParker
 
 WaitUntil = Callable[..., Any]
 ROUNDS = 100
@@ -59,6 +60,19 @@ def test_ping_pong_of_several_pairs_in_one_process(peers: Peers) -> None:
         thread.join()
 
     assert rounds == [25, 25, 25, 25]
+
+
+def test_ping_pong_where_there_is_no_epoll(peers: Peers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """§5.6: macOS: the hub's thread sleeps in select(), and is woken over a socket pair."""
+    monkeypatch.setattr("attune_dsl.hub.hub.parker", SelectParker)
+    monkeypatch.delattr("os.eventfd", raising=False)
+    a, b = peers.join("a"), peers.join("b", url=peers.elsewhere())
+    other = in_thread(answer, b, "a", 40)
+
+    assert call(a, "b", 40) == 40
+    other.join()
+    b.signals.send("job", "a")
+    assert a.signals.wait("job", timeout=5)
 
 
 async def test_ping_pong_between_a_loop_and_a_thread(peers: Peers) -> None:
@@ -133,7 +147,7 @@ def test_who_waits_is_woken_when_a_sleeping_thread_is_interrupted(
     peers: Peers, wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """§5.6: a Ctrl-C hits the thread whose turn it is to read; the next one gets it instead."""
-    a, b = peers.join("a"), peers.join("b", url=peers.elsewhere())
+    a, b = peers.join("a", heartbeat=None), peers.join("b", url=peers.elsewhere())
     pump, got, sleep = a.hub.reader.pump, [], Ticket.sleep
 
     def sleep_and_interrupt(ticket: Any) -> None:
@@ -146,20 +160,19 @@ def test_who_waits_is_woken_when_a_sleeping_thread_is_interrupted(
             a.signals.wait("interrupted", timeout=5)
 
     monkeypatch.setattr(Ticket, "sleep", sleep_and_interrupt)
-    threads = [in_thread(lambda: got.append(a.signals.wait("first", timeout=5)))]
+    threads = [in_thread(lambda: got.append(a.signals.wait("first", timeout=0.1)))]
     wait_until(lambda: pump._leader)
     threads.append(in_thread(be_interrupted))
     wait_until(lambda: len(pump._sleepers) == 1)
     threads.append(in_thread(lambda: got.append(a.signals.wait("second", timeout=5))))
     wait_until(lambda: len(pump._sleepers) == 2)
 
-    b.signals.send("first", "a")
+    threads[0].join()  # it hands the reading over
     threads[1].join()
     b.signals.send("second", "a")
-    for thread in threads:
-        thread.join()
+    threads[2].join()
 
-    assert [bool(signal) for signal in got] == [True, True]
+    assert [bool(signal) for signal in got] == [False, True]
 
 
 def test_an_idle_process_reads_too(peers: Peers, wait_until: WaitUntil) -> None:
@@ -185,8 +198,9 @@ async def test_an_idle_loop_reads_too(peers: Peers) -> None:
         await peer.aleave()
 
 
-def test_a_wait_sends_a_fixed_number_of_commands(peers: Peers, proxy: Proxy) -> None:
+def test_a_wait_sends_a_fixed_number_of_commands(peers: Peers, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
     """§5.6: no polling: one read is in flight, and one look ends the wait, however long it lasted."""
+    monkeypatch.setattr("attune_dsl.hub.reader.BLOCK", 10.0)
     a = peers.join("a", url=proxy.url, heartbeat=None)
     a.signals.wait("never", timeout=0.01)
     before = len(proxy.sent)
@@ -229,7 +243,7 @@ async def test_a_loop_that_was_busy_for_long_has_not_lost_its_link(
         looked.set()
 
     monkeypatch.setattr(a.hub.reader.pump, "pump", pump_and_tell)
-    while not looked.wait(0.02):  # noqa: ASYNC (the loop is to be blocked)
+    while not looked.wait(0.02):  # the loop is to be blocked
         a.hub.keeper.wake()
 
     assert await a.async_signals.send("still", "a") != ""

@@ -177,6 +177,9 @@ def test_what_was_given_back_before_its_mark_was_sent_survives_a_kill(
 
     assert marked(store) == (1, 0)
     assert found(worker) == [(1, True), (2, True)]
+    assert len(worker.signals.collect("job", count=2, timeout=5)) == 2
+    worker.leave()
+    assert marked(store) == (0, 1)
 
 
 def test_what_was_given_back_is_delivered_once_over_a_reconnect(peers: Peers, proxy: Proxy) -> None:

@@ -18,6 +18,7 @@ from attune_dsl import clock
 from attune_dsl.coordination.agent import AgentInfo, enter
 from attune_dsl.coordination.join import join
 from attune_dsl.exceptions import StoreUnavailable
+from attune_dsl.hub.connector import Connector
 from attune_dsl.hub.drive import drive
 from attune_dsl.model import AgentStatus, Coordination, Heartbeat, NoSignal, Reason
 from attune_dsl.store import launcher
@@ -363,19 +364,42 @@ def test_a_store_that_lost_everything_is_a_new_start(store: Store, peers: Peers,
     assert sorted(s.payload for s in a.signals.collect("new", count=2, timeout=5)) == [1, 2]
 
 
-def test_other_threads_joining_during_the_first_connect_are_joined_when_join_returns(
-    store: Store, peers: Peers
-) -> None:
-    """§5.11: many agents start at once; each can send as soon as it has entered."""
+def test_many_agents_start_at_once(peers: Peers) -> None:
+    """§5.11: each can send as soon as it has entered."""
     sent: list[str] = []
 
     def start(n: int) -> None:
-        me = peers.join(f"a{n}")
-        assert me.member.epoch > 0
-        sent.append(me.signals.send("hello", "somebody"))
+        sent.append(peers.join(f"a{n}").signals.send("hello", "somebody"))
 
     threads = [in_thread(lambda n=n: start(n)) for n in range(12)]
     for thread in threads:
         thread.join()
 
     assert len([one for one in sent if one]) == 12
+
+
+def test_an_agent_that_comes_during_the_first_connect_has_joined_when_join_returns(
+    peers: Peers, wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """§5.11: too late for the others' join, and in the next one."""
+    rejoin, join_new = Connector._rejoin, Connector.join_new
+    threads, too_early = [], []
+
+    def rejoin_with_another(connector: Connector, *args: Any) -> None:
+        threads.append(in_thread(lambda: peers.join("late")))
+        wait_until(lambda: "late" in connector._hub.members)
+        rejoin(connector, *args)
+
+    def watch_and_join(connector: Connector) -> None:
+        members = connector._hub.members.values()
+        too_early.extend(member.agent_id for member in members if member.joining.done and not member.epoch)
+        join_new(connector)
+
+    monkeypatch.setattr(Connector, "_rejoin", rejoin_with_another)
+    monkeypatch.setattr(Connector, "join_new", watch_and_join)
+    first = peers.join("first")
+    threads[0].join()
+
+    assert first.member.epoch > 0
+    assert first.hub.members["late"].epoch > 0
+    assert too_early == []

@@ -309,7 +309,7 @@ def test_the_facade_of_the_other_colour_is_refused(mark):
     with pytest.raises(DeclarationError) as asynchronous:
         mark(fetch)
     assert str(asynchronous.value) == (
-        "fetch is an 'async def' and asks for Context, whose methods would block the event loop: "
+        "fetch is an 'async def' and asks for Context, whose signals would block the event loop: "
         "write 'ctx: AsyncContext', or make it a plain 'def'"
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 from moved import MovedClock
+from peers import until
 from wire import Wire
 
 from attune_dsl.hub.commands import Commands, Request
@@ -289,3 +291,11 @@ def test_what_the_socket_does_not_take_at_once_is_sent_while_somebody_waits(rig:
     assert drive(value_of(request)) == b"one"
     server.join()
     assert received == [[b"A", LARGE.encode()]]
+
+
+async def test_what_the_socket_does_not_take_at_once_is_sent_by_the_loop(rig: Rig) -> None:
+    wire = rig.connect()
+    rig.submit(rig.commands.request(lambda _: ("A", LARGE)))
+
+    assert await asyncio.to_thread(wire.commands, 1) == [[b"A", LARGE.encode()]]
+    await until(lambda: not asyncio.get_running_loop().remove_writer(wire.connection.fd))

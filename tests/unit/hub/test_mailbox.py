@@ -251,6 +251,16 @@ def test_copies_that_come_during_a_look_keep_their_place_behind_it(mailbox: Mail
     assert everything(mailbox) == [1, 2, 3, 4]
 
 
+def test_a_look_tells_mail_before_broadcasts_and_the_older_comes_first_all_the_same(mailbox: Mailbox) -> None:
+    waiting = waiter()
+    mailbox.wait(waiting)
+
+    mailbox.merge([entry(2), entry(4), news(1), news(3)], mailbox.hold())
+
+    assert waiting.value == news(1)
+    assert [taken(mailbox, "go") for _ in range(3)] == [2, 3, 4]
+
+
 def test_a_look_that_finds_what_is_known_brings_nothing_twice(mailbox: Mailbox) -> None:
     first, second = mailbox.hold(), mailbox.hold()
     mailbox.merge([entry(1), news(2)], first)
