@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from peers import Peers
+from peers import Peer, Peers
 
 from attune_dsl.hub.connector import Connector
 from attune_dsl.hub.drive import drive
@@ -40,17 +40,24 @@ def patch_replies(monkeypatch: pytest.MonkeyPatch, change: Callable[[list[Any]],
     "policy", [{b"maxmemory-policy": b"allkeys-lru"}, [b"maxmemory-policy", b"allkeys-lru"]], ids=["RESP3", "RESP2"]
 )
 def test_a_server_that_may_evict_is_warned_of_once(
-    peers: Peers, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, policy: Any
+    peers: Peers, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, wait_until: WaitUntil, policy: Any
 ) -> None:
-    """HUB.md: signals might disappear before they are read."""
+    """HUB.md: signals might disappear before they are read. Once a hub, not at each of its connects."""
     patch_replies(monkeypatch, lambda replies: [*replies[:-2], policy, replies[-1]] if len(replies) > 2 else replies)
 
     with caplog.at_level(logging.WARNING):
-        peers.join("a")
+        reconnect(peers.join("a"), wait_until)
         peers.join("b")
 
     assert caplog.text.count("event=store.may_evict") == 1
     assert "policy=allkeys-lru" in caplog.text
+
+
+def reconnect(peer: Peer, wait_until: WaitUntil) -> None:
+    """Have the hub think that its connection is dead."""
+    peer.hub.reader._heard -= 13
+    peer.hub.keeper.wake()
+    wait_until(lambda: peer.hub.link.outages == 1 and peer.hub.link.up)
 
 
 def test_a_server_that_does_not_tell_its_policy_is_fine(
@@ -104,10 +111,8 @@ def test_a_silent_connection_is_replaced(
 ) -> None:
     """HUB.md: a half-open connection never tells; no answer to a read for 12 s does."""
     a = peers.join("a")
-    a.hub.reader._heard -= 13
 
-    a.hub.keeper.wake()
-    wait_until(lambda: a.hub.link.outages == 1 and a.hub.link.up)
+    reconnect(a, wait_until)
 
     assert "no answer to a read" in caplog.text
     assert a.signals.send("x", "a") != ""
@@ -188,9 +193,7 @@ def test_members_of_one_connect_come_in_chunks(
         return accept(connector, member, reply)
 
     monkeypatch.setattr(Connector, "_accept", note)
-    crowd[0].hub.reader._heard -= 13
-    crowd[0].hub.keeper.wake()
-    wait_until(lambda: crowd[0].hub.link.outages == 1 and crowd[0].hub.link.up)
+    reconnect(crowd[0], wait_until)
 
     assert sorted(accepted) == [peer.id for peer in crowd]
     assert all(peer.signals.send("x", peer.id) for peer in crowd)
