@@ -11,6 +11,7 @@ from attune_dsl.dsl import scope as _scope
 
 if TYPE_CHECKING:
     from attune_dsl.coordination.join import join
+    from attune_dsl.coordination.monitor import AsyncChanges, AsyncMonitor, Changes, Monitor
     from attune_dsl.coordination.signals import AsyncSignals, Signals
     from attune_dsl.dsl.injection import INJECTED
     from attune_dsl.dsl.scope import Entry
@@ -33,8 +34,10 @@ if TYPE_CHECKING:
         UsageError,
     )
     from attune_dsl.model import (
+        AgentChange,
         AgentRecord,
         AgentStatus,
+        ChangeKind,
         Collected,
         Coordination,
         Heartbeat,
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
         Signal,
         StageRecord,
         StageStatus,
+        StageSummary,
         Tier,
     )
     from attune_dsl.runner.api import arun, run
@@ -56,13 +60,18 @@ __version__ = "0.1.0"
 
 __all__ = [
     "INJECTED",
+    "AgentChange",
     "AgentIdTaken",
     "AgentRecord",
     "AgentStatus",
+    "AsyncChanges",
     "AsyncContext",
+    "AsyncMonitor",
     "AsyncSignals",
     "AttuneError",
     "BlockingCallInLoop",
+    "ChangeKind",
+    "Changes",
     "Collected",
     "Context",
     "Coordination",
@@ -71,6 +80,7 @@ __all__ = [
     "InvalidName",
     "MailboxFull",
     "MapError",
+    "Monitor",
     "NoSignal",
     "NotAJsonValue",
     "Outcome",
@@ -85,6 +95,7 @@ __all__ = [
     "Stage",
     "StageRecord",
     "StageStatus",
+    "StageSummary",
     "StageTimeout",
     "StoreConfigError",
     "StoreUnavailable",
@@ -101,6 +112,7 @@ __all__ = [
 
 _HOMES = {
     "coordination.join": ("join",),
+    "coordination.monitor": ("AsyncChanges", "AsyncMonitor", "Changes", "Monitor"),
     "coordination.signals": ("AsyncSignals", "Signals"),
     "dsl.injection": ("INJECTED",),
     "dsl.stage": ("Stage", "stage"),
@@ -122,8 +134,10 @@ _HOMES = {
         "UsageError",
     ),
     "model": (
+        "AgentChange",
         "AgentRecord",
         "AgentStatus",
+        "ChangeKind",
         "Collected",
         "Coordination",
         "Heartbeat",
@@ -133,6 +147,7 @@ _HOMES = {
         "Signal",
         "StageRecord",
         "StageStatus",
+        "StageSummary",
         "Tier",
     ),
     "runner.api": ("arun", "run"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Any, Generic, Literal, TypeVar
 
@@ -63,13 +63,14 @@ class Heartbeat:
     """How an agent proves that it lives.
 
     ``interval`` is the time between two beats and ``ttl`` the time after which an agent that did not beat is lost;
-    ``stall_after`` is the time without progress after which a living agent counts as stalled (``None``: never).
-    All in seconds.
+    ``stall_after`` is the time without progress after which a living agent counts as stalled (``None``: never), where
+    its stage names no other; ``keep`` is how long it stays listed once it has ended. All in seconds.
     """
 
     interval: float = 5.0
     ttl: float = 15.0
     stall_after: float | None = None
+    keep: float = 3600.0
 
 
 @frozen(kw_only=True)
@@ -181,12 +182,16 @@ class AgentRecord:
     """What the store knows of one agent: the row of the ``agents`` command.
 
     ``progress`` is a fraction from 0 to 1. ``beat_age`` and ``progress_age`` are seconds by the server's clock since
-    the last proof of life and the last proof of work; ``started_at`` and ``ended_at`` seconds since the epoch.
+    the last proof of life and the last proof of work; all that ends in ``_at`` is seconds since the epoch by that
+    clock. ``activity`` is what the agent last did. ``stalled_at`` is when it made its last progress, if that is longer
+    ago than ``stall_after`` seconds; it is ``None`` for one that is not stalled. ``cost`` is what its run reported so
+    far, ``exit_code`` that of a command that ran as this agent.
     """
 
     agent_id: str
     epoch: int
     status: AgentStatus
+    display_name: str | None = None
     workflow: str | None = None
     run_id: str | None = None
     stage: str | None = None
@@ -194,8 +199,13 @@ class AgentRecord:
     tier: str | None = None
     progress: float | None = None
     note: str | None = None
+    activity: str | None = None
+    cost: float | None = None
     error: str | None = None
+    exit_code: int | None = None
     stage_started_at: float | None = None
+    stalled_at: float | None = None
+    stall_after: float | None = None
     beat_age: float | None = None
     progress_age: float | None = None
     started_at: float | None = None
@@ -203,3 +213,55 @@ class AgentRecord:
     host: str | None = None
     pid: int | None = None
     stages: tuple[str, ...] = ()
+    metadata: Mapping[str, Any] = {}
+
+    @property
+    def is_stalled(self) -> bool:
+        """Whether it lives and has made no progress for longer than it was allowed to."""
+        return self.stalled_at is not None and not self.status.is_final
+
+    @property
+    def state(self) -> str:
+        """Its status, or ``stalled``, which is derived: what people are shown."""
+        return "stalled" if self.is_stalled else self.status.value
+
+
+@frozen(kw_only=True)
+class StageSummary:
+    """All calls of one stage within a run, as others see them.
+
+    ``status`` is that of the last call that ended; ``calls`` and ``failures`` count calls, ``attempts`` their tries.
+    ``started_at`` is when the first call began, in seconds since the epoch; ``duration`` is the sum over the calls in
+    seconds. ``error`` is the last one as ``Type: message``.
+    """
+
+    name: str
+    status: StageStatus
+    calls: int
+    failures: int = 0
+    attempts: int
+    tier: str | None = None
+    started_at: float
+    duration: float
+    error: str | None = None
+
+
+class ChangeKind(StrEnum):
+    """What happened to an agent. ``joined`` is a new incarnation, ``updated`` news of its stage or progress."""
+
+    JOINED = "joined"
+    UPDATED = "updated"
+    STALLED = "stalled"
+    RESUMED = "resumed"
+    LOST = "lost"
+    FENCED = "fenced"
+    ENDED = "ended"
+
+
+@frozen(kw_only=True)
+class AgentChange:
+    """One change of one agent: what happened, when (seconds since the epoch, the server's clock), and how it stands."""
+
+    kind: ChangeKind
+    at: float
+    agent: AgentRecord

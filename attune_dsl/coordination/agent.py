@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 from attrs import frozen
 
 from attune_dsl.coordination.inert import InertOperations
 from attune_dsl.coordination.mail import MailOperations
-from attune_dsl.coordination.operations import Operations
+from attune_dsl.coordination.operations import Operations, guarded
 from attune_dsl.coordination.signals import AsyncSignals, Signals
 from attune_dsl.exceptions import AgentIdTaken
 from attune_dsl.hub.hub import Hub
+from attune_dsl.hub.machine import machine
 from attune_dsl.hub.member import Member, Profile
 from attune_dsl.hub.registry import open_hub, release_hub
 from attune_dsl.model import AgentStatus, Coordination, Heartbeat, Signal
@@ -23,11 +25,31 @@ from attune_dsl.store.names import check_name
 
 @frozen(kw_only=True)
 class AgentInfo:
-    """What an agent is, for those who look: its workflow, the run, and the stages that are planned."""
+    """What an agent is, for those who look: its workflow, the run, the stages that are planned, and the user's own.
+
+    ``display_name`` is shown to people beside the agent id, ``metadata`` is a JSON object of at most 8 KiB.
+    """
 
     workflow: str | None = None
     run_id: str | None = None
     stages: tuple[str, ...] = ()
+    display_name: str | None = None
+    metadata: Mapping[str, Any] | None = None
+
+
+class Touch(Protocol):
+    """How an agent says what it does now. Never blocks: it is published within 50 ms."""
+
+    def __call__(  # noqa: PLR0917 (positional, because it is called at each stage boundary)
+        self,
+        stage: str | None,
+        progress: float,
+        attempt: int = 1,
+        tier: str | None = None,
+        note: str | None = None,
+        stall_after: float | None = None,
+    ) -> None:
+        """``progress`` is a fraction; ``stall_after`` the stage's own limit in seconds, if it has one."""
 
 
 class Agent:
@@ -48,6 +70,8 @@ class Agent:
         self._member = member
         self._coordination = coordination
         self._inert = InertOperations(label or agent_id)
+        # Bound here and not wrapped: a stage boundary costs a microsecond or two in all.
+        self.touch: Touch = member.doing.touch if member is not None else _say_nothing
         self._outages = 0 if hub is None else hub.link.outages - (not hub.link.up)
 
     @property
@@ -62,47 +86,73 @@ class Agent:
 
     @property
     def degraded(self) -> bool:
-        """Whether the store was away at any time since the agent entered, or refused it, or gave its id to another."""
-        if self._hub is None or self._member is None:
+        """Whether the store was away at any time since the agent entered, or refused it, or gave its id to another.
+
+        Also whether the others took it for lost at some time, though it has joined again.
+        """
+        hub, member = self._hub, self._member
+        if hub is None or member is None:
             return False
-        return self._hub.link.outages > self._outages or self._member.is_replaced or not self._member.epoch
+        return hub.link.outages > self._outages or member.is_replaced or member.was_lost or not member.epoch
 
-    def touch(
-        self,
-        stage: str | None,
-        progress: float,
-        attempt: int = 1,
-        tier: str | None = None,
-        note: str | None = None,
-    ) -> None:
-        """Say what the agent does now; ``progress`` is a fraction. Never blocks: it is published within 50 ms."""
+    @property
+    def token(self) -> str:
+        """What lets another process act as this agent; empty without a store."""
+        return "" if self._member is None else str(self._member.profile.fields["token"])
+
+    def advance(self, fraction: float | None, note: str | None) -> None:
+        """Say how far the agent is, from 0 to 1, and in words: it never moves back, ``None`` is no news."""
         if self._member is not None:
-            self._member.touch(stage, progress, attempt, tier, note)
+            self._member.doing.advance(fraction, note)
 
-    def signals(self, taken: list[Signal] | None = None) -> Signals:
-        """Return the blocking facade; what is taken through it is appended to ``taken``."""
-        return Signals(self._operations(taken))
+    def spent(self, cost: float) -> None:
+        """Say what the run has cost so far, in all. Never blocks."""
+        if self._member is not None:
+            self._member.doing.spent(cost)
 
-    def async_signals(self, taken: list[Signal] | None = None) -> AsyncSignals:
-        """Return the awaitable facade; what is taken through it is appended to ``taken``."""
-        return AsyncSignals(self._operations(taken))
+    def on_gone(self, tell: Callable[[str], object]) -> None:
+        """Have ``tell(why)`` called once, on any thread, when another owner takes the agent id over."""
+        if self._member is not None:
+            self._member.on_gone(tell)
 
-    def _operations(self, taken: list[Signal] | None) -> Operations:
+    def stage_rows(self, read: Callable[[], Mapping[str, bytes]]) -> None:
+        """Publish the history of the run's stages: ``read`` returns those that changed since it was last called.
+
+        Each is a name and the JSON of a :class:`StageSummary` without it. Called on another thread.
+        """
+        if self._member is not None:
+            self._member.read_stages = read
+
+    def signals(self, taken: list[Signal] | None = None, check: Callable[[], object] | None = None) -> Signals:
+        """Return the blocking facade; what is taken through it is appended to ``taken``.
+
+        ``check`` is called before each operation: it raises where there shall be none any more.
+        """
+        return Signals(self._operations(taken, check))
+
+    def async_signals(
+        self, taken: list[Signal] | None = None, check: Callable[[], object] | None = None
+    ) -> AsyncSignals:
+        """Return the awaitable facade; see :meth:`signals`."""
+        return AsyncSignals(self._operations(taken, check))
+
+    def _operations(self, taken: list[Signal] | None, check: Callable[[], object] | None) -> Operations:
         if self._hub is None or self._member is None or self._coordination is None:
             return self._inert
-        return MailOperations(self._hub, self._member, self._coordination.ttl, taken)
+        operations = MailOperations(self._hub, self._member, self._coordination.ttl, taken)
+        return operations if check is None else guarded(operations, check)
 
     def give_back(self, taken: Sequence[Signal]) -> None:
         """Put signals back that a failed attempt took: the next one gets them, marked ``redelivered``."""
         if self._member is not None and taken:
             self._member.mailbox.give_back(taken)
 
-    async def leave(self, status: AgentStatus, error: str | None = None) -> None:
+    async def leave(self, status: AgentStatus, error: str | None = None, exit_code: int | None = None) -> None:
         """End with a final status (neutral coroutine). Without a store nothing is published, and nothing raises."""
         if self._hub is None or self._member is None:
             return
         try:
-            await self._hub.leave(self._member, status, error)
+            await self._hub.leave(self._member, status, error, exit_code)
         finally:
             await release_hub(self._hub)
 
@@ -121,9 +171,13 @@ async def enter(
     """Make an agent of this process (neutral coroutine). Either policy takes a lease; without both there is no store.
 
     Where ``agent_id`` has a live owner, ``alternative`` is taken instead. Raises :class:`AgentIdTaken` without one,
-    :class:`InvalidName`, :class:`StoreConfigError`, and :class:`StoreUnavailable` only if the policy requires a store.
+    :class:`InvalidName`, for metadata :class:`NotAJsonValue` and :class:`PayloadTooLarge`, :class:`StoreConfigError`,
+    and :class:`StoreUnavailable` only if the policy requires a store.
     """
     check_name("agent id", agent_id)
+    if info.display_name is not None:
+        check_name("display name", info.display_name)
+    codec.encode_metadata(info.metadata)
     label = info.workflow or agent_id
     if heartbeat is None and coordination is None:
         return Agent(agent_id, label=label)
@@ -157,15 +211,26 @@ def _profile(
         agent_id=agent_id,
         ttl=policy.ttl,
         interval=policy.interval,
+        stall_after=policy.stall_after,
         takeover=takeover,
         has_mailbox=coordination is not None,
         is_published=heartbeat is not None,
         fields={
             "host": socket.gethostname(),
             "pid": os.getpid(),
+            "machine": machine(),
+            "token": os.urandom(16).hex(),
             "ttl": int(policy.ttl * 1000),
+            "interval": int(policy.interval * 1000),
+            "keep": int(policy.keep * 1000),
             "workflow": info.workflow or "",
             "run_id": info.run_id or "",
             "stages": codec.encode_payload(info.stages),
+            "display_name": info.display_name or "",
+            "metadata": codec.encode_metadata(info.metadata),
         },
     )
+
+
+def _say_nothing(*_: object, **__: object) -> None:
+    """An agent without a store has nobody to tell."""

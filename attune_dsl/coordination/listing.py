@@ -1,27 +1,45 @@
-"""Who is there: live agents, and those that ended within the last hour."""
+"""Who is there: live agents, and those that ended lately. Once for both facades, as neutral coroutines."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Collection, Sequence
+from typing import Any, Final, NamedTuple
 
-from attune_dsl.exceptions import StoreUnavailable
-from attune_dsl.hub.commands import Request
+from attrs import evolve
+
+from attune_dsl.coordination import records
+from attune_dsl.exceptions import StoreUnavailable, UsageError
 from attune_dsl.hub.hub import Hub
 from attune_dsl.hub.registry import open_hub, release_hub
-from attune_dsl.model import AgentRecord, AgentStatus
-from attune_dsl.store import codec
+from attune_dsl.model import AgentRecord, AgentStatus, StageSummary
+from attune_dsl.store import scripts
+from attune_dsl.store.connection import ReplyError
 from attune_dsl.store.scripts import Command
 
-_CHUNK = 1_000
+STATES: Final = (*(status.value for status in AgentStatus), "stalled")
+"""What an agent can be for those who look."""
+
+_CHUNK: Final = 500
+"""Agents that are read in one write, so that the server serves others in between."""
+_SWEEPS: Final = 100
+"""Most calls that look for lapsed leases before a listing; each deals with up to 200."""
+
+
+class Presence(NamedTuple):
+    """Which incarnations (``agent#epoch``) there are: live ones with their lease, and ended ones. Times in ms."""
+
+    now: float
+    witnessed: bool
+    leases: dict[str, float]
+    ended: list[str]
 
 
 class Listing:
-    """Reads the agents of a namespace, once or again and again. Its methods are neutral coroutines."""
+    """Reads the agents of a namespace, once or again and again."""
 
     def __init__(self, hub: Hub) -> None:
-        self._hub = hub
+        self.hub = hub
 
     @classmethod
     async def open(cls, store: str | None = None, namespace: str | None = None) -> Listing:
@@ -34,138 +52,121 @@ class Listing:
             raise
         return cls(hub)
 
-    @property
-    def store_label(self) -> str:
-        """The store as people are shown it."""
-        return self._hub.server.label
-
-    @property
-    def namespace(self) -> str:
-        """The namespace that is read."""
-        return self._hub.namespace
-
-    async def agents(self) -> list[AgentRecord]:
-        """Return live agents, then ended ones, each by when they started. Raises :class:`StoreUnavailable`."""
-        keys = self._hub.keys
-        time, live, ended = await self._ask(
-            [
-                ("TIME",),
-                ("ZRANGE", keys.leases, 0, -1, "WITHSCORES"),
-                ("ZRANGE", keys.ended, 0, -1),
-            ]
-        )
-        now = int(time[0]) * 1000 + int(time[1]) / 1000
-        leases = _pairs(live)
-        members = [*leases, *(member.decode(errors="replace") for member in ended)]
-        hashes: list[Any] = []
-        for start in range(0, len(members), _CHUNK):
-            names = [member.rpartition("#")[0] for member in members[start : start + _CHUNK]]
-            hashes += await self._ask([("HGETALL", keys.agent(name)) for name in names])
-        records = [
-            _record(member, leases.get(member), _fields(reply), now)
-            for member, reply in zip(members, hashes, strict=True)
-        ]
-        found = [record for record in records if record is not None]
-        return sorted(found, key=lambda r: (r.status.is_final, r.started_at or 0.0, r.agent_id))
-
     async def close(self) -> None:
         """Disconnect."""
-        await release_hub(self._hub)
+        await release_hub(self.hub)
 
-    async def _ask(self, commands: Sequence[Command]) -> list[Any]:
-        requests = [self._request(command) for command in commands]
-        if not requests:
-            return []
-        await self._hub.ask(requests)
-        if not requests[-1].done:
-            raise StoreUnavailable(f"the store {self.store_label} did not answer: {self._hub.link.error}")
-        return [request.value for request in requests]
+    async def agents(
+        self, *, status: str | Collection[str] | None = None, workflow: str | None = None
+    ) -> list[AgentRecord]:
+        """See :meth:`attune_dsl.coordination.monitor.Monitor.agents`."""
+        wanted = _states(status)
+        presence = await self._presence()
+        found = await self.records([*presence.leases, *presence.ended], presence)
+        return sorted(
+            (
+                record
+                for record in found.values()
+                if (wanted is None or record.state in wanted or record.status in wanted)
+                and (workflow is None or record.workflow == workflow)
+            ),
+            key=lambda r: (r.status.is_final, r.started_at or 0.0, r.agent_id),
+        )
 
-    def _request(self, command: Command) -> Request:
-        return self._hub.request(lambda _: command)
+    async def agent(self, agent_id: str) -> AgentRecord | None:
+        """See :meth:`attune_dsl.coordination.monitor.Monitor.agent`."""
+        keys = self.hub.keys
+        now, _, witnessed = await self._sweep()
+        values = (await self.ask([("HMGET", keys.agent(agent_id), *records.FIELDS)]))[0]
+        if not values[0]:
+            return None
+        member = f"{agent_id}#{values[0].decode(errors='replace')}"
+        lease, ended = await self.ask([("ZSCORE", keys.leases, member), ("ZSCORE", keys.ended, member)])
+        if lease is None and ended is None:
+            return None
+        presence = Presence(now, witnessed, {} if lease is None else {member: float(lease)}, [member])
+        return _record(member, values, presence)
+
+    async def stages(self, agent_id: str) -> tuple[StageSummary, ...]:
+        """See :meth:`attune_dsl.coordination.monitor.Monitor.stages`."""
+        reply = (await self.ask([("HGETALL", self.hub.keys.stages(agent_id))]))[0]
+        rows = (records.summary(name, row) for name, row in records.pairs(reply))
+        return tuple(sorted((row for row in rows if row is not None), key=lambda row: row.started_at))
+
+    async def stale(self, threshold: float) -> list[AgentRecord]:
+        """See :meth:`attune_dsl.coordination.monitor.Monitor.stale`."""
+        if not threshold >= 0:
+            raise ValueError(f"threshold is {threshold!r}; it must be a number of seconds from 0 up")
+        return [
+            agent
+            for agent in await self.agents()
+            if not agent.status.is_final and (agent.progress_age or 0.0) >= threshold
+        ]
+
+    async def counts(self) -> dict[str, int]:
+        """See :meth:`attune_dsl.coordination.monitor.Monitor.counts`."""
+        counted = Counter(agent.state for agent in await self.agents())
+        return {state: counted[state] for state in STATES}
+
+    async def records(self, members: Sequence[str], presence: Presence | None = None) -> dict[str, AgentRecord]:
+        """Return how incarnations stand now, without those of which the store has nothing any more."""
+        presence = presence or await self._presence()
+        keys, found = self.hub.keys, {}
+        for start in range(0, len(members), _CHUNK):
+            chunk = members[start : start + _CHUNK]
+            asked: list[Command] = [("HMGET", keys.agent(name.rpartition("#")[0]), *records.FIELDS) for name in chunk]
+            for member, values in zip(chunk, await self.ask(asked), strict=True):
+                record = None if isinstance(values, ReplyError) else _record(member, values, presence)
+                if record is not None:
+                    found[member] = record
+        return found
+
+    async def ask(self, commands: Sequence[Command]) -> list[Any]:
+        """Return the replies. Raises :class:`StoreUnavailable` if they do not come within the grace time."""
+        request = self.hub.request(lambda _: commands[0])
+        request.many = commands
+        await self.hub.ask([request])
+        if not isinstance(request.value, list):
+            raise StoreUnavailable(f"the store {self.hub.server.label} did not answer: {self.hub.link.error}")
+        return request.value
+
+    async def _presence(self) -> Presence:
+        for _ in range(_SWEEPS):
+            now, earliest, witnessed = await self._sweep()
+            if earliest > now:
+                break
+        keys = self.hub.keys
+        live, ended = await self.ask(
+            [("ZRANGE", keys.leases, 0, -1, "WITHSCORES"), ("ZRANGEBYSCORE", keys.ended, int(now), "+inf")]
+        )
+        leases = {member.decode(errors="replace"): float(score) for member, score in records.pairs(live)}
+        return Presence(now, witnessed, leases, [member.decode(errors="replace") for member in ended])
+
+    async def _sweep(self) -> tuple[float, float, bool]:
+        hub = self.hub
+        request = hub.request(lambda _: scripts.sweep(hub.keys, hub.keeper.witness()))
+        reply = await hub.ask([request])
+        if reply is None:
+            raise StoreUnavailable(f"the store {hub.server.label} did not answer: {hub.link.error}")
+        now, earliest, witnessed = reply
+        return float(now), float(earliest or "inf"), bool(witnessed)
 
 
-async def list_agents(store: str | None = None, namespace: str | None = None) -> list[AgentRecord]:
-    """Return the agents of a namespace once (neutral coroutine). Raises as :meth:`Listing.open`."""
-    listing = await Listing.open(store, namespace)
-    try:
-        return await listing.agents()
-    finally:
-        await listing.close()
-
-
-def _pairs(reply: Sequence[Any]) -> dict[str, float]:
-    """Return members with their scores (pairs in RESP3, a flat list in RESP2)."""
-    if reply and not isinstance(reply[0], list):
-        reply = list(zip(reply[::2], reply[1::2], strict=True))
-    return {member.decode(errors="replace"): float(score) for member, score in reply}
-
-
-def _fields(reply: Any) -> dict[str, str]:
-    if not isinstance(reply, dict):
-        reply = dict(zip(reply[::2], reply[1::2], strict=True)) if isinstance(reply, list) else {}
-    return {name.decode(errors="replace"): value.decode(errors="replace") for name, value in reply.items()}
-
-
-def _record(member: str, lease: float | None, fields: dict[str, str], now: float) -> AgentRecord | None:
-    """Return one row; ``None`` for a member whose hash belongs to another incarnation or is gone."""
-    agent_id, _, incarnation = member.rpartition("#")
-    epoch = _number(fields, "epoch", int)
-    if epoch is None or fields["epoch"] != incarnation:
+def _states(status: str | Collection[str] | None) -> frozenset[str] | None:
+    if status is None:
         return None
-    status = _status(fields.get("status", ""))
-    if lease is not None and lease <= now and not status.is_final:
-        status = AgentStatus.LOST
-    beat = None if lease is None else (now - lease + (_number(fields, "ttl", float) or 0.0)) / 1000
-    return AgentRecord(
-        agent_id=agent_id,
-        epoch=epoch,
-        status=status,
-        workflow=fields.get("workflow") or None,
-        run_id=fields.get("run_id") or None,
-        stage=fields.get("stage") or None,
-        attempt=_number(fields, "attempt", int),
-        tier=fields.get("tier") or None,
-        progress=_number(fields, "progress", float),
-        note=fields.get("note") or None,
-        error=fields.get("error") or None,
-        stage_started_at=_seconds(fields, "stage_started_at"),
-        beat_age=None if beat is None else max(0.0, beat),
-        progress_age=_age(_seconds(fields, "progress_at"), now),
-        started_at=_seconds(fields, "started_at"),
-        ended_at=_seconds(fields, "ended_at"),
-        host=fields.get("host") or None,
-        pid=_number(fields, "pid", int),
-        stages=_stages(fields.get("stages", "")),
-    )
+    wanted = frozenset((status,) if isinstance(status, str) else status)
+    if unknown := sorted(wanted - frozenset(STATES)):
+        raise UsageError(f"there is no status {unknown[0]!r}; there are {', '.join(STATES)}")
+    return wanted
 
 
-def _status(text: str) -> AgentStatus:
-    try:
-        return AgentStatus(text)
-    except ValueError:
-        return AgentStatus.RUNNING
-
-
-def _number(fields: dict[str, str], name: str, kind: Any) -> Any:
-    try:
-        number = kind(fields[name])
-        return number if math.isfinite(number) else None
-    except (KeyError, ValueError, OverflowError):
-        return None
-
-
-def _seconds(fields: dict[str, str], name: str) -> float | None:
-    milliseconds = _number(fields, name, int)
-    return None if milliseconds is None else milliseconds / 1000
-
-
-def _age(then: float | None, now: float) -> float | None:
-    return None if then is None else max(0.0, now / 1000 - then)
-
-
-def _stages(text: str) -> tuple[str, ...]:
-    try:
-        return tuple(str(name) for name in codec.decode_payload(text.encode()))
-    except (ValueError, TypeError):
-        return ()
+def _record(member: str, values: Sequence[bytes | None], presence: Presence) -> AgentRecord | None:
+    lease = presence.leases.get(member)
+    record = records.record(member, lease, values, presence.now)
+    if record is None or lease is None or record.status.is_final:
+        return record
+    lapsed = lease <= presence.now
+    if lapsed or (records.is_extended(lease, values) and not presence.witnessed):
+        return evolve(record, status=AgentStatus.LOST)
+    return record

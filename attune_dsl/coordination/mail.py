@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from attune_dsl import clock, log
+from attune_dsl.coordination import outgoing
 from attune_dsl.coordination.advice import describe, on_timeout
-from attune_dsl.exceptions import MailboxFull, UsageError
+from attune_dsl.exceptions import UsageError
 from attune_dsl.hub.commands import Request
 from attune_dsl.hub.hub import Hub
 from attune_dsl.hub.mailbox import Entry, Waiter
 from attune_dsl.hub.member import Member
 from attune_dsl.model import Collected, NoSignal, Reason, Signal
-from attune_dsl.store import codec, limits, scripts
+from attune_dsl.store import scripts
 from attune_dsl.store.names import check_name
 
 
@@ -34,9 +35,10 @@ class MailOperations:
             return await self.broadcast(type_, payload, ttl=ttl, late=True, key=key)
         hub, member = self._hub, self._member
         check_name("target", target)
-        signal, ttl_ms = self._prepare(type_, target, payload, ttl, key)
+        signal, ttl_ms = self._encode(type_, target, payload, ttl, key)
+        member.doing.did("sent", type_, "to", target)
         return await self._post(
-            f"the mailbox of {target!r}",
+            target,
             lambda request: scripts.send(
                 hub.keys,
                 member.agent_id,
@@ -54,9 +56,10 @@ class MailOperations:
     async def broadcast(self, type_: str, payload: Any, *, ttl: float | None, late: bool, key: str | None) -> str:
         """See :meth:`Signals.broadcast`."""
         hub, member = self._hub, self._member
-        signal, ttl_ms = self._prepare(type_, None, payload, ttl, key)
+        signal, ttl_ms = self._encode(type_, None, payload, ttl, key)
+        member.doing.did("broadcast", type_)
         return await self._post(
-            f"the broadcast stream of namespace {hub.namespace!r}",
+            None,
             lambda request: scripts.broadcast(
                 hub.keys,
                 member.agent_id,
@@ -71,38 +74,22 @@ class MailOperations:
             ),
         )
 
-    def _prepare(
+    def _encode(
         self, type_: str, target: str | None, payload: Any, ttl: float | None, key: str | None
-    ) -> tuple[bytes, int]:
-        check_name("signal type", type_)
-        if key is not None:
-            check_name("key", key)
+    ) -> outgoing.Outgoing:
         seconds = self._ttl if ttl is None else ttl
-        if not 0 < seconds <= limits.SIGNAL_TTL:
-            raise ValueError(
-                f"ttl is {seconds!r}; it must be a positive number of seconds, {limits.SIGNAL_TTL:,} at most"
-            )
-        signal = codec.encode_envelope(type_, self._member.agent_id, target, payload)
-        return signal, max(1, int(seconds * 1000))
+        return outgoing.encode(self._member.agent_id, type_, target, payload, ttl=seconds, key=key)
 
-    async def _post(self, where: str, render: Any) -> str:
+    async def _post(self, target: str | None, render: Any) -> str:
         """Send a message and return its id once it is stored, else ``""``."""
-        member = self._member
+        hub, member = self._hub, self._member
         if self._is_cut_off():
             return ""
-        request = self._hub.request(render, numbered=True)
-        reply = await self._hub.ask([*self._hub.unsaid(member), request])
-        if reply is None:
-            return ""
-        outcome, signal_id = reply
-        if outcome == b"full":
-            raise MailboxFull(
-                f"{where} is full (10,000 signals or 64 MiB); nothing was stored. Is its agent taking them?"
-            )
-        if outcome == b"fenced":
+        reply = await hub.ask([*hub.unsaid(member), hub.request(render, numbered=True)])
+        signal_id = outgoing.stored_id(reply, target, hub.namespace)
+        if signal_id is None:
             log.warning("signal.fenced", agent_id=member.agent_id, advice="the agent id has another owner now")
-            return ""
-        return str(signal_id.decode())
+        return signal_id or ""
 
     # Taking
 
@@ -128,7 +115,7 @@ class MailOperations:
             return True
         if self._is_pointless():
             mailbox.end_waits()
-        member.wait_began()
+        member.doing.wait_began()
         try:
             await waiter
             if not waiter.done and not self._is_pointless():
@@ -139,7 +126,7 @@ class MailOperations:
                 mailbox.put_back(waiter.value)
             raise
         finally:
-            member.wait_ended()
+            member.doing.wait_ended()
         if waiter.value is None:
             mailbox.withdraw(waiter)  # from here on it is certain whether anything has come
         return waiter.value is not None
@@ -240,16 +227,19 @@ class MailOperations:
         return Waiter(self._hub.reader.pump, deadline, frozenset(types), frozenset(sources))
 
     async def _look(self) -> None:
+        self._member.doing.did("looked into its mailbox")
         if not self._is_pointless():
             await self._hub.look([self._member])
 
     def _received(self, entry: Entry) -> Signal:
         """The signal reaches the user: from here on it counts as taken (§5.7)."""
-        self._member.mailbox.mark(entry)
-        self._member.marked()
+        member, signal = self._member, entry.signal
+        member.mailbox.mark(entry)
+        member.marked()
+        member.doing.did("took", signal.type, "from", signal.source)
         if self._taken is not None:
-            self._taken.append(entry.signal)
-        return entry.signal
+            self._taken.append(signal)
+        return signal
 
     def _unavailable(self) -> NoSignal:
         hub = self._hub

@@ -6,8 +6,8 @@ thread, ``AsyncSignals`` awaits them. The contract's numbers are those of ``docs
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, cast
 
 from attune_dsl.model import Collected, NoSignal, Signal
 
@@ -45,3 +45,22 @@ class Operations(Protocol):
         timeout: float | None,
     ) -> Collected:
         """Take many signals."""
+
+
+class _Guarded:
+    """Looks up an operation by name, once ``check`` has allowed it: the list of operations is not repeated here."""
+
+    __slots__ = ("_check", "_operations")
+
+    def __init__(self, operations: Operations, check: Callable[[], object]) -> None:
+        self._operations = operations
+        self._check = check
+
+    def __getattr__(self, name: str) -> Any:
+        self._check()
+        return getattr(self._operations, name)
+
+
+def guarded(operations: Operations, check: Callable[[], object]) -> Operations:
+    """Return the operations, each of which calls ``check`` first and raises what that raises."""
+    return cast("Operations", _Guarded(operations, check))

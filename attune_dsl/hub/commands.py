@@ -16,7 +16,7 @@ from attune_dsl import clock
 from attune_dsl.hub.drive import Source, Ticket
 from attune_dsl.hub.parker import Parker
 from attune_dsl.hub.pump import Pump
-from attune_dsl.store.connection import Connection, ConnectionLost, Reply, ReplyError, pack
+from attune_dsl.store.connection import Connection, ConnectionLost, Reply, ReplyError, pack, pack_command
 from attune_dsl.store.scripts import Command
 
 
@@ -26,10 +26,11 @@ class Request(Ticket[Reply]):
     ``render`` makes the command when it is written, because the owner of an agent changes with the connection. A
     request whose caller gave up is not sent again, unless it is one to ``keep``. A ``numbered`` one is a message: its
     ``lane`` and ``seq`` are fixed when it is first written, so that the store recognises it. A ``fleeting`` one does
-    not outlive its connection.
+    not outlive its connection. With ``many`` commands instead of one to render, its value is the list of their replies.
     """
 
-    __slots__ = ("fleeting", "given_up", "keep", "lane", "numbered", "render", "seq", "then")
+    __slots__ = ("fleeting", "given_up", "keep", "lane", "many", "numbered", "render", "replies", "seq", "then")
+    replies: list[Reply]
 
     def __init__(self, source: Source, render: Callable[[Request], Command], *, numbered: bool, keep: bool) -> None:
         # Ticket's own attributes are set here: a request is made for every command.
@@ -46,6 +47,7 @@ class Request(Ticket[Reply]):
         self.fleeting = False
         self.lane = ""
         self.seq = 0
+        self.many: Sequence[Command] | None = None
         self.then: Callable[[Reply], object] | None = None
         """Takes the answer in as soon as it is read, so that answers take effect in the order of the requests."""
 
@@ -91,7 +93,7 @@ class Commands:
                 self._unanswered = deque(request for request in self._unanswered if not request.given_up)
                 self._unanswered.extend(requests)
                 return
-            data = pack([self._render(request) for request in requests])
+            data = b"".join([self._render(request) for request in requests])
             try:
                 self._unanswered.extend(requests)
                 done = connection.write(data)
@@ -116,7 +118,7 @@ class Commands:
             self._unanswered = deque(kept)
             self._connection = connection
             if kept:
-                connection.write(pack([self._render(request) for request in kept]))
+                connection.write(b"".join([self._render(request) for request in kept]))
             self.pump.attach(connection)
 
     def close(self) -> None:
@@ -144,17 +146,26 @@ class Commands:
         for request in left:
             request.finish(ReplyError("the hub was closed"))
 
-    def _render(self, request: Request) -> Command:
+    def _render(self, request: Request) -> bytes:
+        if request.many is not None:
+            request.replies = []
+            return pack(request.many)
         if request.numbered and not request.lane:
             self._seq += 1
             request.lane, request.seq = self._lane, self._seq
-        return request.render(request)
+        return pack_command(request.render(request))
 
     def _on_reply(self, reply: Reply) -> None:
         if isinstance(reply, ReplyError) and str(reply).startswith(("NOSCRIPT", "LOADING")):
             raise ConnectionLost(f"the server was restarted: {reply}")
         if self._unanswered:
-            request = self._unanswered.popleft()
+            request = self._unanswered[0]
+            if request.many is not None:
+                request.replies.append(reply)
+                if len(request.replies) < len(request.many):
+                    return
+                reply = request.replies
+            self._unanswered.popleft()
             if request.then is not None:
                 request.then(reply)
             request.finish(reply)

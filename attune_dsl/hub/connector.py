@@ -10,6 +10,7 @@ from attune_dsl.exceptions import AgentIdTaken
 from attune_dsl.hub.beater import Beater
 from attune_dsl.hub.commands import Request
 from attune_dsl.hub.drive import drive
+from attune_dsl.hub.machine import has_ended
 from attune_dsl.store import scripts
 from attune_dsl.store.connection import Connection, ConnectionLost, ReplyError
 
@@ -46,19 +47,19 @@ class Connector:
         with ExitStack() as stack:
             commands, reader = (stack.enter_context(closing(self._dial())) for _ in range(2))
             members = list(hub.members.values())
-            inbox_id, broadcast_id = self._introduce(commands, members)
+            cursors = self._introduce(commands, members)
             self._rejoin(commands, members)
             stack.pop_all()
         self._connections = commands, reader
         hub.commands.open(commands, self._link)
-        hub.reader.open(reader, self._link, inbox_id, broadcast_id)
+        hub.reader.open(reader, self._link, *cursors)
         hub.link.came_up()
         log.debug("link.up", store=hub.server.label, namespace=hub.namespace, link=self._link)
 
     def _dial(self) -> Connection:
         return Connection(self._hub.server.url, f"attune-{self._hub.id}")
 
-    def _introduce(self, commands: Connection, members: list[Member]) -> tuple[str, str]:
+    def _introduce(self, commands: Connection, members: list[Member]) -> tuple[str, str, str]:
         """Load the scripts and open an inbox; return the ids behind which the hub reads."""
         hub = self._hub
         asked_at = clock.monotonic()
@@ -70,9 +71,9 @@ class Connector:
                 raise ConnectionLost(f"the store refused a script: {reply}")
         if self._links == 1:
             self._warn_of_eviction(policies)
-        now, inbox_id, broadcast_id = opened
+        now, inbox_id, broadcast_id, timeline_id = opened
         hub.learn_server_time(now, asked_at)
-        return inbox_id.decode(), broadcast_id.decode()
+        return inbox_id.decode(), broadcast_id.decode(), timeline_id.decode()
 
     def lose(self, error: Exception, *, expected: bool = False) -> None:
         """Give the present connections up, if there are any."""
@@ -92,7 +93,7 @@ class Connector:
 
     def join_new(self) -> None:
         """Join the agents that came since the last look."""
-        new = [member for member in list(self._hub.members.values()) if member.is_new]
+        new = [member for member in list(self._hub.members.values()) if member.is_new and not member.is_leaving]
         for start in range(0, len(new), _JOIN_CHUNK):
             chunk = new[start : start + _JOIN_CHUNK]
             requests = [self._join_request(member) for member in chunk]
@@ -132,16 +133,25 @@ class Connector:
     def _accept(self, member: Member, reply: Any) -> bool:
         """Take in the answer to a join; return whether the member is the id's owner now."""
         if isinstance(reply, list) and reply[0] == b"joined":
-            member.accept(int(reply[1]), self._link, int(reply[3]))
+            epoch = int(reply[1])
+            if member.epoch not in (0, epoch):
+                log.warning("agent.was_lost", agent_id=member.agent_id, advice="its ttl is too short, or it was paused")
+            member.accept(epoch, self._link, int(reply[3]))
             return True
         if isinstance(reply, list):
-            taken = AgentIdTaken(member.agent_id, (reply[1] or b"").decode(), int(reply[2] or 0))
-            if not member.finish_joining(taken):
-                self._hub.expel(member, taken)
+            self._refused(member, *((part or b"").decode() for part in reply[1:]))
         elif isinstance(reply, ReplyError):
             log.warning("agent.refused", agent_id=member.agent_id, error=str(reply))
             member.finish_joining(None)  # it goes on as without a store
         return False
+
+    def _refused(self, member: Member, host: str, pid: str, machine: str, epoch: str) -> None:
+        """The id has another owner. One on this machine whose process is gone gives way at the next attempt."""
+        if not member.epoch and not member.dead_owner and has_ended(machine, pid):
+            member.dead_owner = epoch
+            self._hub.keeper.wake()
+        elif not member.finish_joining(AgentIdTaken(member.agent_id, host, int(pid or 0))):
+            self._hub.expel(member, f"pid {pid} on {host}")
 
     def _warn_of_eviction(self, reply: Any) -> None:
         """Warn when the server may throw keys away that nobody has read."""

@@ -17,6 +17,7 @@ from attune_dsl.hub.link import SLEEPING, LinkState
 from attune_dsl.hub.member import Member, Profile
 from attune_dsl.hub.parker import parker
 from attune_dsl.hub.reader import Reader
+from attune_dsl.hub.watch import Watches
 from attune_dsl.model import AgentStatus
 from attune_dsl.store import scripts
 from attune_dsl.store.connection import Connection, ConnectionLost, Reply, ReplyError
@@ -46,6 +47,7 @@ class Hub:
         self.members: dict[str, Member] = {}
         self.entries: Final = EntryReader()
         self.parker: Final = parker()
+        self.watches: Final = Watches(self)
         self.keeper: Final = Keeper(self)
         self.reader: Final = Reader(self, self.parker)
         self.commands: Final = Commands(self.parker, self.lost, after_write=self.reader.ask, lane=f"{self.id}.1")
@@ -58,9 +60,18 @@ class Hub:
         """The server's time in milliseconds; never behind it, ahead by at most one round trip."""
         return clock.monotonic() * 1000 + self._server_offset_ms
 
-    def learn_server_time(self, now: bytes, asked_at: float) -> None:
-        """Take in the server's time (ms) from an answer to a question of ``asked_at`` (:func:`clock.monotonic`)."""
+    def learn_server_time(self, now: bytes, asked_at: float) -> float:
+        """Take in the server's time (ms) from an answer to a question of ``asked_at`` (:func:`clock.monotonic`).
+
+        Returns by how much it differs from what was thought, in ms.
+        """
+        before = self._server_offset_ms
         self._server_offset_ms = int(now) + 1 - asked_at * 1000  # it counts whole milliseconds only
+        return self._server_offset_ms - before
+
+    def moment_of(self, server_ms: float) -> float:
+        """Return when the server's clock will have passed a time, by :func:`clock.monotonic`."""
+        return (server_ms - self._server_offset_ms) / 1000 + 0.002  # it may be ahead by a round trip
 
     # Members
 
@@ -72,10 +83,9 @@ class Hub:
         with self._members_lock:
             present = self.members.get(profile.agent_id)
             if present is not None:
-                taken = AgentIdTaken(profile.agent_id, str(profile.fields["host"]), int(profile.fields["pid"]))
                 if not profile.takeover:
-                    raise taken
-                self.expel(present, taken)
+                    raise AgentIdTaken(profile.agent_id, str(profile.fields["host"]), int(profile.fields["pid"]))
+                self.expel(present, profile.where)
             member = self.members[profile.agent_id] = Member(self, profile, clock.monotonic() + JOIN_PATIENCE)
         self.keeper.wake()
         try:
@@ -87,12 +97,16 @@ class Hub:
             raise
         return member
 
-    async def leave(self, member: Member, status: AgentStatus, error: str | None) -> bool:
+    async def leave(self, member: Member, status: AgentStatus, error: str | None, exit_code: int | None = None) -> bool:
         """End an agent with its final status; return whether the store has confirmed it."""
         try:
             if self.is_foreign or member.gone or not member.epoch:
                 return False
-            reply = await self.ask([*self.unsaid(member), member.leave_request(status, error)])
+            member.is_leaving = True
+            owner, reply = "", None
+            while owner != member.owner and reply in {None, b"fenced"}:  # it may be just about to join again
+                owner = member.owner
+                reply = await self.ask([*self.unsaid(member), member.leave_request(status, error, exit_code)])
             return bool(reply == b"left")
         finally:
             self._forget(member)
@@ -105,16 +119,16 @@ class Hub:
         member.gone = member.gone or f"the agent {member.agent_id!r} has left"
         member.mailbox.end_waits()
 
-    def expel(self, member: Member, taken: AgentIdTaken) -> None:
-        """Somebody else owns the member's id now: it is no agent any more."""
-        log.warning("agent.replaced", agent_id=member.agent_id, host=taken.host, pid=taken.pid)
-        member.is_replaced = True
-        member.gone = f"the agent id was taken over by pid {taken.pid} on {taken.host}"
-        member.mailbox.end_waits()
+    def expel(self, member: Member, by: str) -> None:
+        """Somebody else owns the member's id now, and ``by`` says who: it is no agent any more."""
+        if member.replace(f"the agent id {member.agent_id!r} was taken over by {by}"):
+            log.warning("agent.replaced", agent_id=member.agent_id, by=by)
 
     def lease_lost(self, member: Member) -> None:
-        """The store does not know the member's lease any more: let it join again."""
+        """The store does not know the member's lease any more: it was declared lost. Let it join again."""
         member.is_new = True
+        if not member.is_leaving:
+            self.keeper.wake()
 
     def refresh(self, member: Member) -> None:
         """See :class:`attune_dsl.hub.reader.Owner`."""
@@ -197,6 +211,11 @@ class Hub:
         if not self.is_foreign:
             self.keeper.status.soon()
 
+    def stall_at(self, due: float) -> None:
+        """See :class:`attune_dsl.hub.doing.Listener`."""
+        if not self.is_foreign:
+            self.keeper.stall_at(due)
+
     # The link
 
     def unattended(self) -> None:
@@ -212,6 +231,7 @@ class Hub:
         """Wake all who wait: the store is away."""
         for member in list(self.members.values()):
             member.mailbox.end_waits()
+        self.watches.wake()
 
     async def require_store(self) -> None:
         """Wait until it is known whether there is a store; raise :class:`StoreUnavailable` if there is none."""

@@ -14,6 +14,7 @@ from attune_dsl.hub.beater import Beater
 from attune_dsl.hub.connector import Connector
 from attune_dsl.hub.drive import drive
 from attune_dsl.store.connection import Connection, ConnectionLost
+from attune_dsl.store.scripts import Witness
 
 if TYPE_CHECKING:
     from attune_dsl.hub.hub import Hub
@@ -77,6 +78,7 @@ class Keeper:
         """When to send marks, and to read where nobody else does."""
         self.status = Due(STATUS_LINGER, self._due_at, lingers=False)
         """When to publish what agents do."""
+        self._stall_at = math.inf
         self._stale: set[Member] = set()
         self._broken: list[tuple[Connection, ConnectionLost]] = []
         self._planned = 0.0
@@ -116,9 +118,27 @@ class Keeper:
         if due < self._planned:
             self.wake()
 
+    def stall_at(self, due: float) -> None:
+        """Look then whether an agent has made progress."""
+        if due < self._stall_at:
+            self._stall_at = due
+            self._due_at(due)
+
     def newcomer(self, member: Member) -> None:
         """An agent has just joined."""
         self._beater.newcomer(member)
+        self.stall_at(member.doing.stall_due)
+
+    def look_for_lapse(self, within: float) -> None:
+        """A lease may lapse in so many seconds of which the last beat could not tell."""
+        due = clock.monotonic() + within
+        if due < self._beater.next_look:
+            self._beater.next_look = due
+            self._due_at(due)
+
+    def witness(self) -> Witness:
+        """Return what this hub knows of times in which nobody beat."""
+        return self._beater.witness()
 
     def look_at(self, member: Member) -> None:
         """Read the member's mailbox in the store, now."""
@@ -194,6 +214,7 @@ class Keeper:
         members = [member for member in list(self._hub.members.values()) if member.epoch]
         self._look(members)
         for member in members:
+            self.stall_at(member.doing.stall_due)
             member.finish_joining(None)
 
     def _retry_later(self) -> None:
@@ -209,10 +230,15 @@ class Keeper:
                 member = self._marking.popleft()
                 member.is_listed = False
                 requests += hub.unsaid(member)
-        if self.status.is_due(now) or everything:
-            for member in list(hub.members.values()):
-                if member.epoch:
-                    requests += member.news()
+        stalls = now >= self._stall_at
+        if self.status.is_due(now) or stalls or everything:
+            members = [member for member in list(hub.members.values()) if member.epoch and not member.gone]
+            if stalls:
+                self._stall_at = math.inf
+            for member in members:
+                requests += member.news()
+            if stalls:
+                self.stall_at(min((member.doing.stall_due for member in members), default=math.inf))
         if requests:
             drive(hub.ask(requests))
 
@@ -239,7 +265,7 @@ class Keeper:
             hub.reader.pump.ready(fd)
 
     def _next_while_up(self) -> float:
-        return min(self._beater.next_beat, self.tick.at, self.status.at)
+        return min(self._beater.due, self.tick.at, self.status.at, self._stall_at)
 
     def _next_while_down(self) -> float:
         given_up = self._hub.link.patience()

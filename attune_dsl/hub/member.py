@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from attrs import frozen
 
-from attune_dsl import clock
 from attune_dsl.exceptions import AgentIdTaken
+from attune_dsl.hub.doing import Doing, Fields, Listener
 from attune_dsl.hub.drive import Ticket
 from attune_dsl.hub.link import SLEEPING
 from attune_dsl.hub.mailbox import Entry, Mailbox
@@ -20,22 +21,16 @@ from attune_dsl.store.scripts import Command, Part
 if TYPE_CHECKING:
     from attune_dsl.hub.commands import Request
 
-Fields = dict[str, Part]
+Rows = Mapping[str, bytes]
 
 
-class Outlet(Protocol):
+class Outlet(Listener, Protocol):
     """What a member needs of its hub."""
 
     keys: Keys
 
     def marks_soon(self, member: Member) -> None:
         """Send the member's marks soon, should it have nothing else to tell the store before."""
-
-    def status_soon(self) -> None:
-        """Publish soon what has changed of the members' status."""
-
-    def server_ms(self) -> float:
-        """The server's time in milliseconds."""
 
     def request(self, render: Callable[[Request], Command], *, numbered: bool = False, keep: bool = False) -> Request:
         """Make a request that is not sent yet."""
@@ -45,27 +40,22 @@ class Outlet(Protocol):
 class Profile:
     """What stays the same over an agent's life.
 
-    ``ttl`` and ``interval`` are seconds; ``is_published`` says whether its status and progress are.
+    ``ttl``, ``interval`` and ``stall_after`` are seconds; ``is_published`` says whether its status and progress are.
     """
 
     agent_id: str
     ttl: float
     interval: float
+    stall_after: float | None = None
     takeover: bool
     fields: Fields
     has_mailbox: bool
     is_published: bool
 
-
-class _Slot(NamedTuple):
-    """The latest of what an agent does; an older one that was not sent yet is simply replaced."""
-
-    stage: str | None = None
-    progress: float = 0.0
-    attempt: int = 1
-    tier: str | None = None
-    note: str | None = None
-    stage_since: float | None = None
+    @property
+    def where(self) -> str:
+        """The process, for people."""
+        return f"pid {self.fields['pid']!s} on {self.fields['host']!s}"
 
 
 class Member:
@@ -90,15 +80,20 @@ class Member:
         """Why this member is no agent any more; empty while it is."""
         self.is_replaced = False
         """Whether that is because its id was taken over."""
+        self.was_lost = False
+        """Whether the namespace took it for lost at some time, and it has joined again."""
+        self.is_leaving = False
+        """Whether its lease goes because it leaves, and not because anybody took it for lost."""
+        self.dead_owner = ""
+        """The epoch of an owner of its id whose process is known to be gone."""
         self.mailbox = Mailbox(hub.server_ms)
-        self._slot = _Slot()
-        self._began = False
-        self._waiting = 0
-        self._changed = False
-        self._touched = False
-        self._progressed = False
+        self.doing = Doing(hub, is_published=profile.is_published, stall_after=profile.stall_after)
+        self.read_stages: Callable[[], Rows] = dict
+        """Returns the rows of the stages that have changed since it was last called."""
         self.is_listed = False
         """Whether the hub's thread knows already that there are marks to send."""
+        self._tell_gone: list[Callable[[str], object]] = []
+        self._lock = threading.Lock()
 
     @property
     def lease(self) -> str:
@@ -107,6 +102,7 @@ class Member:
 
     def accept(self, epoch: int, link: str, died_at: int) -> None:
         """The store has made the member the owner of its id, over this link."""
+        self.was_lost = self.was_lost or self.epoch not in {0, epoch}
         self.epoch, self.owner, self.died_at = epoch, f"{epoch}@{link}", died_at
         self.receives = self.profile.has_mailbox
         self.is_new = False
@@ -119,67 +115,52 @@ class Member:
         self.joining.finish(refused)
         return True
 
-    def say_again(self) -> None:
-        """Tell the store once more, so that the agent's hash does not expire."""
-        self._changed = True
-        self._hub.status_soon()
+    def on_gone(self, tell: Callable[[str], object]) -> None:
+        """Have ``tell(why)`` called once when the id was taken over, on any thread; now, if that has happened."""
+        with self._lock:
+            if not self.is_replaced:
+                self._tell_gone.append(tell)
+                return
+        tell(self.gone)
 
-    def touch(
-        self,
-        stage: str | None,
-        progress: float,
-        attempt: int = 1,
-        tier: str | None = None,
-        note: str | None = None,
-    ) -> None:
-        """Say what the agent does now: proof of work. Never blocks."""
-        slot = self._slot
-        since = slot.stage_since if stage == slot.stage and attempt == slot.attempt else clock.monotonic()
-        self._slot = _Slot(stage, progress, attempt, tier, note, since)
-        self._progressed = self._began = True
-        self._say()
-        self._touched = self._changed
-
-    def wait_began(self) -> None:
-        """A wait of the agent blocks; its status is ``waiting`` until :meth:`wait_ended`."""
-        self._waiting += 1
-        self._say()
-
-    def wait_ended(self) -> None:
-        """See :meth:`wait_began`."""
-        self._waiting -= 1
-        self._progressed = True
-        self._say()
+    def replace(self, why: str) -> bool:
+        """Somebody else owns the id: this is no agent any more. Returns whether that is news."""
+        with self._lock:
+            if self.is_replaced:
+                return False
+            self.gone = self.gone or why
+            self.is_replaced = True
+            tell, self._tell_gone = self._tell_gone, []
+        self.mailbox.end_waits()
+        for one in tell:
+            one(self.gone)
+        return True
 
     def marked(self) -> None:
         """Something was taken: let the store know soon, should the agent have nothing else to tell it."""
         if not self.is_listed:
             self._hub.marks_soon(self)
 
-    def _say(self) -> None:
-        if not self._changed and self.profile.is_published:
-            self._changed = True
-            self._hub.status_soon()
-
     def unsaid(self) -> list[Request]:
         """Return requests for what the store has to know before the agent's next command: marks, then its stage."""
         requests = []
         if marks := self.mailbox.pop_marks():
             requests.append(self._take_request(marks))
-        if self._touched:
+        if self.doing.is_touched:
             requests += self.news()
         return requests
 
     def news(self) -> list[Request]:
         """Return the request that publishes the present status, if it has changed."""
-        if not self._changed:
+        kind = self.doing.pop_kind()
+        if not kind:
             return []
-        self._changed = self._touched = False
-        progressed, self._progressed = self._progressed, False
-        parts = _parts(self.fields())
+        parts, rows = _parts(self.doing.fields()), self.read_stages()
         return [
             self._hub.request(
-                lambda _: scripts.update(self._hub.keys, self.agent_id, self.owner, progressed=progressed, fields=parts)
+                lambda _: scripts.update(
+                    self._hub.keys, self.agent_id, self.owner, kind=kind, fields=parts, stages=rows
+                )
             )
         ]
 
@@ -193,28 +174,6 @@ class Member:
         request.then = lambda _: self.mailbox.confirm(marks)
         return request
 
-    def _status(self) -> AgentStatus:
-        if self._waiting:
-            return AgentStatus.WAITING
-        is_starting = self.profile.is_published and not self._began
-        return AgentStatus.STARTING if is_starting else AgentStatus.RUNNING
-
-    def fields(self) -> Fields:
-        """Return what changes over an agent's life, as it is now."""
-        slot = self._slot
-        fields: Fields = {
-            "status": self._status(),
-            "progress": repr(slot.progress),
-            "attempt": slot.attempt,
-            "stage": slot.stage or "",
-            "tier": slot.tier or "",
-            "note": slot.note or "",
-        }
-        if slot.stage_since is not None:
-            age = clock.monotonic() - slot.stage_since
-            fields["stage_started_at"] = int(self._hub.server_ms() - age * 1000)
-        return fields
-
     def join_command(self, link: str, hub: str) -> Command:
         """Return the command by which the agent joins, or joins again, over a link."""
         profile = self.profile
@@ -224,18 +183,25 @@ class Member:
             link,
             ttl_ms=int(profile.ttl * 1000),
             known_epoch=str(self.epoch),
-            takeover=profile.takeover and not self.epoch,
+            takeover="1" if profile.takeover and not self.epoch else self.dead_owner or "0",
             hub=hub,
-            fields=_parts({**profile.fields, **self.fields()}),
+            by=profile.where,
+            fields=_parts({**profile.fields, **self.doing.fields()}),
         )
 
-    def leave_request(self, status: AgentStatus, error: str | None) -> Request:
+    def leave_request(self, status: AgentStatus, error: str | None, exit_code: int | None) -> Request:
         """Return the request that ends the agent."""
-        fields = {**self.fields(), "status": status, "error": error or ""}
+        fields = {**self.doing.fields(), "error": error or "", "stalled_at": ""}
+        del fields["status"]
         if status is AgentStatus.COMPLETED:
             fields["progress"] = repr(1.0)  # while it ran there was always something left
+        if exit_code is not None:
+            fields["exit_code"] = exit_code
+        parts, rows = _parts(fields), self.read_stages()
         return self._hub.request(
-            lambda _: scripts.leave(self._hub.keys, self.agent_id, self.owner, str(self.epoch), fields=_parts(fields))
+            lambda _: scripts.leave(
+                self._hub.keys, self.agent_id, self.owner, str(self.epoch), status=status, fields=parts, stages=rows
+            )
         )
 
 

@@ -11,7 +11,9 @@ from attune_dsl.hub.mailbox import Entry
 from attune_dsl.hub.member import Member
 from attune_dsl.hub.parker import Parker
 from attune_dsl.hub.pump import Pump
-from attune_dsl.store.connection import Connection, ConnectionLost, Reply, ReplyError, pack
+from attune_dsl.hub.watch import Watches
+from attune_dsl.store import codec
+from attune_dsl.store.connection import Connection, ConnectionLost, Reply, ReplyError, pack_command
 from attune_dsl.store.keys import Keys
 
 BLOCK: Final = 10.0
@@ -39,6 +41,13 @@ class Owner(Protocol):
     def refresh(self, member: Member) -> None:
         """Read the member's mailbox in the store soon: what came through the inbox was incomplete."""
 
+    def expel(self, member: Member, by: str) -> None:
+        """Somebody else owns the member's id."""
+
+    @property
+    def watches(self) -> Watches:
+        """Who follows the timeline."""
+
 
 class Reader:
     """Keeps the read in flight and hands each entry to its agent."""
@@ -48,11 +57,12 @@ class Reader:
         self._owner = owner
         self._keys = owner.keys
         self._entries = owner.entries
+        self._watches = owner.watches
         self._asking = threading.Lock()
         self._owed = False
         self._connection: Connection | None = None
         self._inbox = ""
-        self._cursors = ("", "")
+        self._cursors: tuple[str, ...] = ("", "")
         self._heard = 0.0
 
     @property
@@ -66,11 +76,12 @@ class Reader:
         waiting = self._connection is not None and not self._owed
         return waiting and clock.monotonic() - self._heard > SILENCE
 
-    def open(self, connection: Connection, link: str, inbox_id: str, broadcast_id: str) -> None:
-        """Read from a new connection, behind these two ids."""
+    def open(self, connection: Connection, link: str, inbox_id: str, broadcast_id: str, timeline_id: str) -> None:
+        """Read from a new connection, behind these ids."""
         self._connection = connection
         self._inbox = self._keys.inbox(link)
         self._cursors = (inbox_id, broadcast_id)
+        self._watches.reopen(timeline_id)
         self._owed = True
         self.ask()
         self.pump.attach(connection)
@@ -94,9 +105,12 @@ class Reader:
                 return
             self._owed = False
             self._heard = clock.monotonic()
-            streams = (self._inbox, self._keys.broadcast, *self._cursors)
+            names: tuple[str, ...] = (self._inbox, self._keys.broadcast)
+            cursors = self._cursors
+            if timeline := self._watches.cursor:
+                names, cursors = (*names, self._keys.timeline), (*cursors, timeline)
             try:
-                connection.write(pack([("XREAD", "BLOCK", int(BLOCK * 1000), "STREAMS", *streams)]))
+                connection.write(pack_command(("XREAD", "BLOCK", int(BLOCK * 1000), "STREAMS", *names, *cursors)))
             except ConnectionLost as error:
                 lost = error
             else:
@@ -106,13 +120,15 @@ class Reader:
     def _on_reply(self, reply: Reply) -> None:
         if isinstance(reply, ReplyError):
             raise ConnectionLost(f"the server refused to be read: {reply}")
-        inbox, broadcasts = self._split(reply)
+        inbox, broadcasts, events = self._split(reply)
         inbox_id, broadcast_id = self._cursors
         self._cursors = (
             inbox[-1][0].decode() if inbox else inbox_id,
             broadcasts[-1][0].decode() if broadcasts else broadcast_id,
         )
         self._owed = True
+        if events:
+            self._watches.read(events)
         if len(inbox) + len(broadcasts) > 1:
             self._hand_on_in_order(inbox, broadcasts)
             return
@@ -121,12 +137,14 @@ class Reader:
         for _, raw in broadcasts:
             self._hand_on_broadcast(self._entries.fields(raw))
 
-    def _split(self, reply: Reply) -> tuple[list[Any], list[Any]]:
-        """Return the entries of the inbox and of the broadcasts (a map in RESP3, pairs in RESP2)."""
+    def _split(self, reply: Reply) -> tuple[list[Any], list[Any], list[Any]]:
+        """Return the entries of the inbox, the broadcasts and the timeline (a map in RESP3, pairs in RESP2)."""
         if not reply:
-            return [], []
+            return [], [], []
         streams = reply if isinstance(reply, dict) else dict(reply)
-        return streams.get(self._inbox.encode(), []), streams.get(self._keys.broadcast.encode(), [])
+        keys = self._keys
+        inbox, broadcasts = streams.get(self._inbox.encode(), []), streams.get(keys.broadcast.encode(), [])
+        return inbox, broadcasts, streams.get(keys.timeline.encode(), [])
 
     def _hand_on_in_order(self, inbox: list[Any], broadcasts: list[Any]) -> None:
         arrived = [(self._entries.fields(raw), self._hand_on_mail) for _, raw in inbox]
@@ -135,21 +153,36 @@ class Reader:
             hand_on(fields)
 
     def _hand_on_mail(self, fields: dict[bytes, bytes]) -> None:
-        if b"resync" in fields:
+        if b"agent" in fields:
+            member = self._owner.members.get(fields[b"agent"].decode(errors="replace"))
+            if member is not None:
+                self._hand_on_to(member, fields)
+        elif b"resync" in fields:
             for stale in list(self._owner.members.values()):
                 if stale.profile.has_mailbox:
                     self._owner.refresh(stale)
-            return
-        if b"agent" not in fields:
+        elif b"fenced" in fields:
+            self._fence(fields)
+        elif b"nudge" not in fields:
             self._entries.skip("", fields, "an unknown kind of inbox entry")
+
+    def _hand_on_to(self, member: Member, fields: dict[bytes, bytes]) -> None:
+        if b"progress" in fields:
+            try:
+                member.doing.advance(*codec.decode_progress(fields[b"progress"]))
+            except ValueError as error:
+                self._entries.skip(member.agent_id, fields, str(error))
+        elif not member.receives:
             return
-        member = self._owner.members.get(fields[b"agent"].decode(errors="replace"))
-        if member is None or not member.receives:
-            return
-        if b"signal" not in fields:
+        elif b"signal" not in fields:
             self._owner.refresh(member)
         else:
             self._deliver(member, self._entries.mail(member.agent_id, fields, member.died_at))
+
+    def _fence(self, fields: dict[bytes, bytes]) -> None:
+        member = self._owner.members.get(fields[b"fenced"].decode(errors="replace"))
+        if member is not None and fields.get(b"epoch") == str(member.epoch).encode():
+            self._owner.expel(member, fields.get(b"by", b"another owner").decode(errors="replace"))
 
     def _hand_on_broadcast(self, fields: dict[bytes, bytes]) -> None:
         for member in list(self._owner.members.values()):

@@ -72,6 +72,22 @@ def encode_payload(payload: Any) -> bytes:
     return data
 
 
+def encode_metadata(metadata: Mapping[str, Any] | None) -> bytes:
+    """Encode an agent's metadata, a JSON object; nothing for none.
+
+    Raises :class:`NotAJsonValue` and :class:`PayloadTooLarge` (over 8 KiB).
+    """
+    if not metadata:
+        return b""
+    data = encode_payload(metadata)
+    if len(data) > limits.METADATA_BYTES:
+        raise PayloadTooLarge(
+            f"the metadata is {len(data):,} bytes of JSON, the limit is {limits.METADATA_BYTES:,}; "
+            "store the data elsewhere and say where it is"
+        )
+    return data
+
+
 def check_json(value: Any, path: str = "$") -> None:
     """Raise :class:`NotAJsonValue` unless ``value`` is made of None, bool, int, float, str, list, tuple and dict.
 
@@ -102,3 +118,17 @@ def check_json(value: Any, path: str = "$") -> None:
 def decode_payload(data: bytes) -> Any:
     """Decode JSON. Raises :class:`msgspec.DecodeError` for anything else."""
     return _DECODER.decode(data)
+
+
+_PROGRESS: Final = msgspec.json.Decoder(tuple[float | None, str | None])
+
+
+def decode_progress(data: bytes) -> tuple[float | None, str | None]:
+    """Decode what a process says of an agent that it acts for: ``[fraction | null, note | null]``.
+
+    Raises ``ValueError`` for anything else, and for a fraction outside of 0 to 1.
+    """
+    fraction, note = _PROGRESS.decode(data)
+    if fraction is not None and not 0.0 <= fraction <= 1.0:
+        raise ValueError(f"{fraction} is no progress from 0 to 1")
+    return fraction, note

@@ -165,11 +165,16 @@ class Connection:
         self._sock.close()
 
 
+def pack_command(command: Command) -> bytes:
+    """Return the wire form of a command."""
+    # The stub's tuple type is narrower than what the function takes.
+    packed: bytes = hiredis.pack_command(command)  # type: ignore[arg-type]
+    return packed
+
+
 def pack(commands: Sequence[Command]) -> bytes:
     """Return the wire form of commands, to be sent in one write."""
-    # The stub's tuple type is narrower than what the function takes.
-    packed: list[bytes] = [hiredis.pack_command(command) for command in commands]  # type: ignore[arg-type]
-    return b"".join(packed)
+    return b"".join([pack_command(command) for command in commands])
 
 
 def is_plain(url: str) -> bool:

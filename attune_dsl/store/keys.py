@@ -22,7 +22,7 @@ class Keys:
     'attune:{team}:mail:deploy'
     """
 
-    __slots__ = ("broadcast", "broadcast_info", "ended", "leases", "order", "prefix")
+    __slots__ = ("broadcast", "broadcast_info", "ended", "leases", "order", "prefix", "pulse", "timeline")
 
     def __init__(self, namespace: str) -> None:
         self.prefix: Final = f"attune:{{{namespace}}}:"
@@ -30,6 +30,10 @@ class Keys:
         """zset ``agent#epoch`` -> expiry in server milliseconds; one ZADD beats for all agents of a process."""
         self.ended: Final = self.prefix + "ended"
         """zset of agents that ended -> when their history expires, in server milliseconds."""
+        self.pulse: Final = self.prefix + "pulse"
+        """Hash of what is known of the namespace's beats: when the last one was, and when nobody beat for long."""
+        self.timeline: Final = self.prefix + "timeline"
+        """Stream of what happened to agents, capped."""
         self.order: Final = self.prefix + "order"
         """Counter that numbers signals, broadcasts and epochs in one sequence."""
         self.broadcast: Final = self.prefix + "broadcast"
@@ -40,6 +44,10 @@ class Keys:
     def agent(self, agent_id: str) -> str:
         """Hash of what an agent says of itself, and of who owns its id."""
         return f"{self.prefix}agent:{agent_id}"
+
+    def stages(self, agent_id: str) -> str:
+        """Hash of what the stages of an agent's run did so far: name -> JSON."""
+        return f"{self.prefix}stages:{agent_id}"
 
     def mail(self, agent_id: str) -> str:
         """Stream: the agent's mailbox, the truth about targeted signals."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from attune_dsl import clock
 from attune_dsl.exceptions import StoreUnavailable
-from attune_dsl.store import flock, settings
+from attune_dsl.store import flock, settings, spawn
 from attune_dsl.store.statedir import StateDir
 
 START_DEADLINE = 15.0
@@ -117,8 +117,6 @@ def server_pid(directory: StateDir) -> int | None:
 
 def _spawn(directory: StateDir, socket_path: str, alive: int) -> None:
     """Start the binary, which detaches itself; it inherits ``alive`` and so holds that lock while it lives."""
-    import subprocess
-
     binary = find_binary()
     if binary is None:
         raise StoreUnavailable(
@@ -127,21 +125,13 @@ def _spawn(directory: StateDir, socket_path: str, alive: int) -> None:
         )
     with directory.log.open("ab") as log:
         try:
-            # A new session, also for the moment until the server makes its own: Ctrl-C in the terminal of whoever
+            # In a session of its own, also for the moment until the server makes one: Ctrl-C in the terminal of whoever
             # started it must not end everybody's store.
-            ended = subprocess.run(
-                [binary, *_options(directory, socket_path)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                pass_fds=(alive,),
-                start_new_session=True,
-                check=False,
-            )
+            code = spawn.run([binary, *_options(directory, socket_path)], log.fileno(), alive)
         except OSError as error:
             raise StoreUnavailable(f"the embedded store could not start {binary}: {error}; {_ADVICE}") from error
-    if ended.returncode:
-        raise StoreUnavailable(_failed(directory, 0, f"{binary} ended with code {ended.returncode}"))
+    if code:
+        raise StoreUnavailable(_failed(directory, 0, f"{binary} ended with code {code}"))
 
 
 def _options(directory: StateDir, socket_path: str) -> list[str]:

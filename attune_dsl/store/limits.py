@@ -19,16 +19,30 @@ INLINE_BYTES: Final = 8 * 1024
 INBOX_COUNT: Final = 1_000
 """Most entries in a hub's inbox; beyond, one ``resync`` entry replaces them all."""
 BEAT_CHUNK: Final = 1_000
-"""Most leases renewed by one script call (Lua's ``unpack`` fails at 4,000 pairs)."""
+"""Most leases renewed by one command, so that the server serves others in between."""
 REFUSED_LENGTH: Final = 2_000
 """Most characters of refused message numbers remembered for a sender, so that a retry hears the same refusal."""
 
 AGENT_TTL: Final = 24 * 3600
 """Seconds an agent's hash lives without an update; hubs update hourly."""
 ENDED_TTL: Final = 3600
-"""Seconds an ended agent stays in the listing."""
+"""Seconds an ended agent stays in the listing, where it did not say itself."""
 ENDED_COUNT: Final = 10_000
 """Most ended agents kept in the listing."""
+
+METADATA_BYTES: Final = 8 * 1024
+"""Largest metadata of one agent, as encoded JSON."""
+TIMELINE_COUNT: Final = 100_000
+"""About as many entries as the timeline keeps; older ones are dropped."""
+
+CLOCK_STEP: Final = 1_000
+"""Milliseconds that the server's clock may go back without all leases being moved along."""
+LATE: Final = 2_000
+"""Milliseconds after which a command was so late that beats may have been, too."""
+RETURN: Final = 2_000
+"""Milliseconds, beyond their interval, that hubs have to come back after a time in which nobody beat."""
+SWEEP_COUNT: Final = 200
+"""Most lapsed leases that one script call deals with, so that it stays below 5 ms; the next call goes on."""
 
 SCRIPT_CONSTANTS: Final = (
     "MAIL_COUNT",
@@ -39,5 +53,10 @@ SCRIPT_CONSTANTS: Final = (
     "AGENT_TTL",
     "ENDED_TTL",
     "ENDED_COUNT",
+    "TIMELINE_COUNT",
+    "CLOCK_STEP",
+    "LATE",
+    "RETURN",
+    "SWEEP_COUNT",
 )
 """Names from this module that every Lua script sees as local constants."""

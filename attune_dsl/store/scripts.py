@@ -1,17 +1,17 @@
 """The Lua scripts as typed Python functions. Each returns the parts of one EVALSHA; the wire sees nothing else.
 
 One small script an operation, in ``store/lua``; ``common.lua`` and the constants of :mod:`attune_dsl.store.limits` are
-put before each of them. :func:`load_commands` gives what every new connection sends first, because a server that was
-restarted answers NOSCRIPT while later commands of a pipeline run.
+put before each of them, and ``liveness.lua`` before those that say who lives. :func:`load_commands` gives what every
+new connection sends first, because a server that was restarted answers NOSCRIPT while later commands of a pipeline run.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from attune_dsl.store import limits
 from attune_dsl.store.keys import Keys
@@ -22,6 +22,7 @@ Command = tuple[Part, ...]
 _FOLDER: Final = Path(__file__).parent / "lua"
 _CONSTANTS: Final = "".join(f"local {name} = {getattr(limits, name)}\n" for name in limits.SCRIPT_CONSTANTS)
 _PRELUDE: Final = _CONSTANTS + (_FOLDER / "common.lua").read_text(encoding="utf-8")
+_LIVENESS: Final = _PRELUDE + (_FOLDER / "liveness.lua").read_text(encoding="utf-8")
 
 
 class _Script:
@@ -29,8 +30,8 @@ class _Script:
 
     __slots__ = ("sha", "text")
 
-    def __init__(self, name: str) -> None:
-        self.text = _PRELUDE + (_FOLDER / f"{name}.lua").read_text(encoding="utf-8")
+    def __init__(self, name: str, *, prelude: str = _PRELUDE) -> None:
+        self.text = prelude + (_FOLDER / f"{name}.lua").read_text(encoding="utf-8")
         self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
     def __call__(self, keys: Sequence[str], *args: Part) -> Command:
@@ -45,12 +46,27 @@ _SEND: Final = _Script("send")
 _BROADCAST: Final = _Script("broadcast")
 _TAKE: Final = _Script("take")
 _LOOK: Final = _Script("look")
-_JOIN: Final = _Script("join")
-_UPDATE: Final = _Script("update")
-_LEAVE: Final = _Script("leave")
-_BEAT: Final = _Script("beat")
+_JOIN: Final = _Script("join", prelude=_LIVENESS)
+_UPDATE: Final = _Script("update", prelude=_LIVENESS)
+_LEAVE: Final = _Script("leave", prelude=_LIVENESS)
+_BEAT: Final = _Script("beat", prelude=_LIVENESS)
+_SWEEP: Final = _Script("sweep", prelude=_LIVENESS)
+_TELL: Final = _Script("tell")
 _OPEN: Final = _Script("open")
-_ALL: Final = (_SEND, _BROADCAST, _TAKE, _LOOK, _JOIN, _UPDATE, _LEAVE, _BEAT, _OPEN)
+_ALL: Final = (_SEND, _BROADCAST, _TAKE, _LOOK, _JOIN, _UPDATE, _LEAVE, _BEAT, _SWEEP, _TELL, _OPEN)
+
+
+class Witness(NamedTuple):
+    """What a hub can say about a time in which nobody beat. All in milliseconds of the server's clock.
+
+    ``own_at`` is its last beat and ``down_at`` when its link broke since then, each 0 for never; ``asked_at`` is now,
+    as far as the hub knows.
+    """
+
+    interval: int
+    own_at: int
+    down_at: int
+    asked_at: int
 
 
 def load_commands() -> list[Command]:
@@ -59,8 +75,8 @@ def load_commands() -> list[Command]:
 
 
 def open_inbox(keys: Keys, link: str, *, ttl_ms: int) -> Command:
-    """Open a hub's inbox. Reply: ``[now, first inbox id, newest broadcast id]``."""
-    return _OPEN((keys.inbox(link), keys.broadcast), ttl_ms)
+    """Open a hub's inbox. Reply: ``[now, first inbox id, newest broadcast id, newest timeline id]``."""
+    return _OPEN((keys.inbox(link), keys.broadcast, keys.timeline), ttl_ms)
 
 
 def join(
@@ -70,13 +86,26 @@ def join(
     *,
     ttl_ms: int,
     known_epoch: str,
-    takeover: bool,
+    takeover: str,
     hub: str,
+    by: str,
     fields: Iterable[Part],
 ) -> Command:
-    """Join an agent. Reply: ``[b"joined", epoch, now, died_at]`` or ``[b"taken", host, pid]``."""
-    names = (keys.agent(agent_id), keys.leases, keys.order, keys.ended)
-    return _JOIN(names, agent_id, link, ttl_ms, known_epoch, int(takeover), hub, *fields)
+    """Join an agent. Reply: ``[b"joined", epoch, now, died_at]`` or ``[b"taken", host, pid, machine, epoch]``.
+
+    ``takeover`` is ``"0"``, ``"1"``, or the epoch of an owner whose process is known to be gone; ``by`` says to an
+    owner that is replaced who did it.
+    """
+    names = (
+        keys.agent(agent_id),
+        keys.leases,
+        keys.order,
+        keys.ended,
+        keys.pulse,
+        keys.timeline,
+        keys.stages(agent_id),
+    )
+    return _JOIN(names, agent_id, link, ttl_ms, known_epoch, takeover, hub, keys.inbox(""), keys.agent(""), by, *fields)
 
 
 def look(keys: Keys, agent_id: str, *, after_mail: int, after_broadcast: int) -> Command:
@@ -154,24 +183,68 @@ def _take_head(keys: Keys, agent_id: str) -> Command:
     return _TAKE.head((keys.agent(agent_id), keys.mail(agent_id), keys.mail_info(agent_id), keys.seen(agent_id)))
 
 
-def update(keys: Keys, agent_id: str, owner: str, *, progressed: bool, fields: Iterable[Part]) -> Command:
-    """Change what an agent says of itself. Reply: ``b"updated"``, ``b"fenced"`` or ``b"ended"``."""
-    return _UPDATE((keys.agent(agent_id),), owner, int(progressed), *fields)
-
-
-def leave(keys: Keys, agent_id: str, owner: str, epoch: str, *, fields: Iterable[Part]) -> Command:
-    """End an agent. Reply: ``b"left"``, ``b"fenced"`` or ``b"ended"``."""
-    return _LEAVE((keys.agent(agent_id), keys.leases, keys.ended), owner, agent_id, epoch, *fields)
-
-
-def beat(
-    keys: Keys,
-    link: str,
-    *,
-    hub_ttl_ms: int,
-    read_up_to: str,
-    leases: Sequence[tuple[int, str]],
+def update(
+    keys: Keys, agent_id: str, owner: str, *, kind: str, fields: Iterable[Part], stages: Mapping[str, bytes]
 ) -> Command:
-    """Renew leases given as (ttl in ms, ``agent#epoch``). Reply: ``[now, inbox exists, lost positions]``."""
-    parts = [part for pair in leases for part in pair]
-    return _BEAT((keys.leases, keys.inbox(link)), hub_ttl_ms, read_up_to, *parts)
+    """Change what an agent says of itself; ``kind`` is what its followers are told.
+
+    Reply: ``b"updated"``, ``b"fenced"`` or ``b"ended"``.
+    """
+    names = (keys.agent(agent_id), keys.timeline, keys.stages(agent_id))
+    return _UPDATE(names, owner, agent_id, kind, *_rows(stages), *fields)
+
+
+def leave(
+    keys: Keys,
+    agent_id: str,
+    owner: str,
+    epoch: str,
+    *,
+    status: str,
+    fields: Iterable[Part],
+    stages: Mapping[str, bytes],
+) -> Command:
+    """End an agent. Reply: ``b"left"``, ``b"fenced"`` or ``b"ended"``."""
+    names = (keys.agent(agent_id), keys.leases, keys.ended, keys.timeline, keys.stages(agent_id))
+    return _LEAVE(names, owner, agent_id, epoch, status, *_rows(stages), *fields)
+
+
+def _rows(stages: Mapping[str, bytes]) -> list[Part]:
+    return [len(stages), *(part for pair in stages.items() for part in pair)]
+
+
+def renew(keys: Keys, leases: Sequence[tuple[int, str]]) -> Command:
+    """Renew leases, given as (expiry in ms of the server's clock, ``agent#epoch``). Reply: how many were changed.
+
+    A plain command, because a script that is handed a thousand names costs the server five times as much. XX: a lease
+    that was taken over or removed is never brought back by a late beat.
+    """
+    return ("ZADD", keys.leases, "XX", "CH", *(part for lease in leases for part in lease))
+
+
+def present(keys: Keys, leases: Sequence[str]) -> Command:
+    """Ask which leases there still are. Reply: their expiry, or ``None``."""
+    return ("ZMSCORE", keys.leases, *leases)
+
+
+def beat(keys: Keys, link: str, *, witness: Witness, hub_ttl_ms: int, read_up_to: str) -> Command:
+    """Say that the hub lives, and look for leases that have lapsed. Reply: ``[now, inbox exists, earliest expiry]``.
+
+    The earliest expiry is in ms, ``b""`` without any lease.
+    """
+    names = (keys.leases, keys.inbox(link), keys.pulse, keys.ended, keys.timeline)
+    return _BEAT(names, keys.agent(""), keys.stages(""), *witness, hub_ttl_ms, read_up_to)
+
+
+def sweep(keys: Keys, witness: Witness) -> Command:
+    """Look for lapsed leases. Reply: ``[now, earliest expiry or b"", witnessed]``."""
+    names = (keys.leases, keys.pulse, keys.ended, keys.timeline)
+    return _SWEEP(names, keys.agent(""), keys.stages(""), *witness)
+
+
+def tell(keys: Keys, agent_id: str, *, token: str, fields: Iterable[Part]) -> Command:
+    """Tell an agent's process something, proving that one may act for it; without ``fields`` only prove it.
+
+    Reply: ``[b"told", owner]``, ``[b"refused", b""]`` or ``[b"away", owner]``.
+    """
+    return _TELL((keys.agent(agent_id),), agent_id, token, keys.inbox(""), *fields)

@@ -7,7 +7,9 @@
 | ``ATTUNE_HOME`` | where the embedded server keeps its files |
 | ``ATTUNE_FSYNC`` | ``no`` (default: survives any killed process) or ``always`` (power cuts too) |
 | ``ATTUNE_HEARTBEAT_INTERVAL``, ``ATTUNE_HEARTBEAT_TTL``, ``ATTUNE_STALL_AFTER`` | what ``heartbeat=True`` means |
+| ``ATTUNE_HEARTBEAT_KEEP`` | how long an ended agent stays listed |
 | ``ATTUNE_COORDINATION_TTL``, ``ATTUNE_COORDINATION_REQUIRED`` | what ``coordination=True`` means |
+| ``ATTUNE_AGENT_ID``, ``ATTUNE_AGENT_TOKEN`` | whom a process acts for; set by ``attune-dsl exec`` for its command |
 """
 
 from __future__ import annotations
@@ -43,6 +45,12 @@ def namespace_of(explicit: str | None) -> str:
     if explicit is not None:
         return check_namespace(explicit)
     return check_namespace(os.environ.get("ATTUNE_NAMESPACE") or _project_namespace() or DEFAULT_NAMESPACE)
+
+
+def acting_for() -> tuple[str, str] | None:
+    """Return the agent id and the token of the agent that this process acts for, ``None`` where there is none."""
+    agent_id = os.environ.get("ATTUNE_AGENT_ID")
+    return (agent_id, os.environ.get("ATTUNE_AGENT_TOKEN", "")) if agent_id else None
 
 
 def home() -> Path:
@@ -86,9 +94,20 @@ def heartbeat_policy(value: bool | Heartbeat) -> Heartbeat | None:
             f"Heartbeat ttl ({policy.ttl:g} s) must be longer than its interval ({policy.interval:g} s), "
             "or a living agent would be lost between two beats"
         )
+    _require_positive("Heartbeat keep", policy.keep)
     if policy.stall_after is not None:
         _require_positive("Heartbeat stall_after", policy.stall_after)
     return policy
+
+
+def idle_interval() -> float:
+    """Return the seconds between two beats of a process without agents: those that ``heartbeat=True`` stands for.
+
+    Raises :class:`~attune_dsl.exceptions.StoreConfigError` for times that cannot work.
+    """
+    policy = heartbeat_policy(True)
+    assert policy is not None
+    return policy.interval
 
 
 def coordination_policy(value: bool | Coordination) -> Coordination | None:
@@ -116,7 +135,14 @@ def _heartbeat_from_environment() -> Heartbeat:
         interval = min(Heartbeat().interval, ttl / 3)
     elif ttl is None and interval is not None:
         ttl = max(Heartbeat().ttl, interval * 3)
-    return Heartbeat(**_given(interval=interval, ttl=ttl, stall_after=_seconds("ATTUNE_STALL_AFTER")))
+    return Heartbeat(
+        **_given(
+            interval=interval,
+            ttl=ttl,
+            stall_after=_seconds("ATTUNE_STALL_AFTER"),
+            keep=_seconds("ATTUNE_HEARTBEAT_KEEP"),
+        )
+    )
 
 
 def _given(**values: Any) -> dict[str, Any]:

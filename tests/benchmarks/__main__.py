@@ -10,6 +10,8 @@ BENCHMARKS = {
     "stages": "what a run adds to a call of a stage",
     "signals": "a round trip of signals between two processes",
     "heartbeats": "the beats of many agents in one process",
+    "agents": "ten thousand agents: their beats, a listing, memory",
+    "losses": "from kill -9 to the report of the loss",
     "startup": "imports, the command line, and a cold run",
 }
 """Each is a module of this package with ``measure() -> Report``."""

@@ -1,4 +1,4 @@
-"""The beats of many agents in one process: how many commands, and what they cost the server.
+"""The beats of many agents in one process: how many writes, and what they cost the server.
 
 The floor is the one ZADD that any renewal of so many leases would need.
 """
@@ -27,19 +27,28 @@ def calls(client: redis.Redis, command: str) -> tuple[int, float]:
     return stats["calls"], stats["usec"] / 1e6
 
 
+def beats(client: redis.Redis) -> tuple[int, float]:
+    """Return how often a process has beaten, and the server's seconds: a ZADD and a script in one write.
+
+    What the script calls is counted in its own time, and it calls no ZADD while nobody is lost.
+    """
+    renewals, script = calls(client, "zadd"), calls(client, "evalsha")
+    return script[0], renewals[1] + script[1]
+
+
 async def beat(client: redis.Redis) -> tuple[int, list[float]]:
-    """Let the agents beat; return the commands for ``BEATS`` intervals and the server's seconds for each."""
+    """Let the agents beat; return the beats in ``BEATS`` intervals and the server's seconds for each."""
     async with AsyncExitStack() as stack:
         for number in range(AGENTS):
             await stack.enter_async_context(join(f"agent-{number}"))
         # What joining left to be published is out before counting starts.
         await asyncio.sleep(2 * INTERVAL)
         counted, samples = 0, []
-        commands, seconds = calls(client, "evalsha")
+        commands, seconds = beats(client)
         started = time.monotonic()
         while time.monotonic() - started < BEATS * INTERVAL:
             await asyncio.sleep(0.02)
-            now, spent = calls(client, "evalsha")
+            now, spent = beats(client)
             if now > commands:
                 counted += now - commands
                 samples.append((spent - seconds) / (now - commands))
@@ -66,8 +75,8 @@ def measure() -> Report:
     report = Report(f"the beat of {AGENTS:,} agents in one process, on the server", unit="ms")
     with scratch_store() as url, redis.Redis.from_url(url) as client:
         floor = zadd_floor(client)
-        counted, beats = asyncio.run(beat(client))
+        counted, samples = asyncio.run(beat(client))
     report.add(f"one ZADD of {AGENTS:,} members", floor)
-    report.add("one beat", beats, floor=f"one ZADD of {AGENTS:,} members")
-    report.facts["commands in an interval (target: 1)"] = round(counted / BEATS, 2)
+    report.add("one beat", samples, floor=f"one ZADD of {AGENTS:,} members")
+    report.facts["writes in an interval (target: 1)"] = round(counted / BEATS, 2)
     return report

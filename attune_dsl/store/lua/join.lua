@@ -1,28 +1,69 @@
 -- An agent joins, or joins again over a new link. At most one live owner per id.
--- KEYS  agent:<id> leases order ended
--- ARGV  id link ttl_ms known_epoch ('0': a new incarnation) takeover hub field value …
--- Returns {'joined', epoch, now, died_at} or {'taken', host, pid}; died_at is when an earlier incarnation that did not
--- end properly was last alive ('0': there is none): what came before may have been taken by it.
-local id, link, ttl, known = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
+-- KEYS  agent:<id> leases order ended pulse timeline stages:<id>
+-- ARGV  id link ttl_ms known_epoch ('0': a new incarnation) takeover hub inbox_prefix agent_prefix by
+--       field value …
+-- takeover is '0', '1', or the epoch of an owner of which the caller knows that its process is gone; `by` is told to
+-- the owner that is replaced.
+-- Returns {'joined', epoch, now, died_at} or {'taken', host, pid, machine, epoch}; died_at is when an earlier
+-- incarnation that did not end properly was last alive ('0': there is none): what came before may have been taken by it.
+local id, link, ttl, known, takeover, hub = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6]
 local now = clock()
-local held = redis.call('HMGET', KEYS[1], 'epoch', 'ended_at', 'host', 'pid', 'died_at', 'hub')
-local epoch, died_at = held[1], held[5] or '0'
--- The same hub asking for a new incarnation lost the answer to its first join. A takeover is always a new one.
-local again = epoch == known or (known == '0' and ARGV[5] ~= '1')
-if not (epoch and not held[2] and held[6] == ARGV[6] and again) then
-  local lease = epoch and redis.call('ZSCORE', KEYS[2], id .. '#' .. epoch)
-  if lease and tonumber(lease) > now and ARGV[5] ~= '1' then return { 'taken', held[3], held[4] } end
-  if epoch and not held[2] then died_at = fmt(math.min(now, tonumber(lease or now))) else died_at = '0' end
+steady(KEYS[2], KEYS[5], ARGV[8], now)
+local held = redis.call('HMGET', KEYS[1], 'epoch', 'ended_at', 'host', 'pid', 'died_at', 'hub', 'machine', 'extended',
+  'owner', 'ttl', 'status', 'beat_at', 'keep', 'stage', 'progress', 'interval')
+local epoch, ended_at, died_at = held[1], held[2], held[5] or '0'
+-- The same hub comes back, or lost the answer to its last join. A takeover is always a new incarnation.
+if not (epoch and not ended_at and held[6] == hub and takeover ~= '1') then
+  -- One that comes back may find that somebody else had its id meanwhile.
+  if epoch and known ~= '0' and epoch ~= known and held[6] ~= hub then
+    return { 'taken', held[3], held[4], held[7] or '', epoch }
+  end
+  local lease = epoch and tonumber(redis.call('ZSCORE', KEYS[2], id .. '#' .. epoch) or '')
+  local extended = lease and tonumber(held[8] or '') == lease
+  local alive = lease and lease > now and not extended
+  if lease and not alive then
+    -- What a silence of all has spared, or will at the next look, is a proof of life only if somebody has come back.
+    local pulse = redis.call('HMGET', KEYS[5], 'from', 'until', 'witnessed')
+    local from, till = tonumber(pulse[1] or '') or 0, tonumber(pulse[2] or '') or 0
+    local ttl, interval = tonumber(held[10] or '') or 0, tonumber(held[16] or '') or 0
+    local spared = lease > now or not extended and now <= till and swallowed(lease, ttl, interval, from, till)
+    alive = spared and pulse[3] == '1'
+  end
+  if alive and takeover ~= '1' and takeover ~= epoch then
+    return { 'taken', held[3], held[4], held[7] or '', epoch }
+  end
+  if epoch and not ended_at then
+    if alive and takeover == '1' then
+      note(KEYS[6], 'fenced', id, epoch, now)
+      local old = string.match(held[9] or '', '@(.+)$')
+      if old then redis.call('XADD', ARGV[7] .. old, 'NOMKSTREAM', '*', 'fenced', id, 'epoch', epoch, 'by', ARGV[9]) end
+      died_at = fmt(now)
+    else
+      local beat_at = extended and tonumber(held[12]) or (lease or now) - (tonumber(held[10] or '') or 0)
+      died_at = fmt(math.min(now, lease or now))
+      lose(KEYS[2], KEYS[4], KEYS[6], KEYS[1], KEYS[7], id, epoch, now, beat_at,
+        { keep = held[13], stage = held[14], progress = held[15] })
+    end
+  elseif held[11] == 'lost' then
+    -- One that was lost and comes back itself knows what it took.
+    local lapsed = (tonumber(held[12] or '') or 0) + (tonumber(held[10] or '') or 0)
+    if held[6] ~= hub then died_at = fmt(math.min(tonumber(ended_at), lapsed)) end
+  else
+    died_at = '0'
+  end
   if epoch then
     redis.call('ZREM', KEYS[2], id .. '#' .. epoch)
     redis.call('ZREM', KEYS[4], id .. '#' .. epoch)
   end
   redis.call('DEL', KEYS[1])
+  if held[6] ~= hub then redis.call('DEL', KEYS[7]) end
   epoch = tostring(redis.call('INCR', KEYS[3]))
   redis.call('HSET', KEYS[1], 'started_at', fmt(now), 'progress_at', fmt(now))
+  note(KEYS[6], 'joined', id, epoch, now, 'ttl', fmt(ttl))
 end
-redis.call('HSET', KEYS[1], 'epoch', epoch, 'owner', epoch .. '@' .. link, 'died_at', died_at, 'hub', unpack(ARGV, 6))
+redis.call('HSET', KEYS[1], 'epoch', epoch, 'owner', epoch .. '@' .. link, 'died_at', died_at, 'hub', hub, unpack(ARGV, 10))
 redis.call('EXPIRE', KEYS[1], AGENT_TTL)
+redis.call('EXPIRE', KEYS[7], AGENT_TTL)
 redis.call('ZADD', KEYS[2], fmt(now + ttl), id .. '#' .. epoch)
 keep_until(KEYS[2], now + AGENT_TTL * 1000)
 return { 'joined', epoch, fmt(now), died_at }

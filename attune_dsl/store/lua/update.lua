@@ -1,10 +1,15 @@
 -- What an agent says of itself changes. An ended agent is never revived.
--- KEYS  agent:<id>
--- ARGV  owner progressed field value …
+-- KEYS  agent:<id> timeline stages:<id>
+-- ARGV  owner id kind ('updated', 'stalled' or 'resumed') stage_count (stage row)* field value …
 -- Returns 'updated', 'fenced' or 'ended'.
 if not owns(KEYS[1], ARGV[1]) then return 'fenced' end
 if redis.call('HEXISTS', KEYS[1], 'ended_at') == 1 then return 'ended' end
-redis.call('HSET', KEYS[1], unpack(ARGV, 3))
-if ARGV[2] == '1' then redis.call('HSET', KEYS[1], 'progress_at', fmt(clock())) end
+local rows = 2 * tonumber(ARGV[4])
+redis.call('HSET', KEYS[1], unpack(ARGV, 5 + rows))
 redis.call('EXPIRE', KEYS[1], AGENT_TTL)
+if rows > 0 then
+  redis.call('HSET', KEYS[3], unpack(ARGV, 5, 4 + rows))
+  redis.call('EXPIRE', KEYS[3], AGENT_TTL)
+end
+note(KEYS[2], ARGV[3], ARGV[2], string.match(ARGV[1], '^%d+'), clock())
 return 'updated'

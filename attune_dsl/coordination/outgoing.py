@@ -1,0 +1,43 @@
+"""What is checked of a signal before it is sent, and what the store's answer means to its sender."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from attune_dsl.exceptions import MailboxFull
+from attune_dsl.store import codec, limits
+from attune_dsl.store.names import check_name
+
+
+class Outgoing(NamedTuple):
+    """A signal as the store takes it: encoded, and how long it waits for its receiver in milliseconds."""
+
+    signal: bytes
+    ttl_ms: int
+
+
+def encode(source: str, type_: str, target: str | None, payload: Any, *, ttl: float, key: str | None) -> Outgoing:
+    """Check and encode a signal; ``ttl`` is in seconds.
+
+    Raises :class:`InvalidName`, :class:`NotAJsonValue`, :class:`PayloadTooLarge`, and ``ValueError`` for a bad ``ttl``.
+    """
+    check_name("signal type", type_)
+    if key is not None:
+        check_name("key", key)
+    if not 0 < ttl <= limits.SIGNAL_TTL:
+        raise ValueError(f"ttl is {ttl!r}; it must be a positive number of seconds, {limits.SIGNAL_TTL:,} at most")
+    return Outgoing(codec.encode_envelope(type_, source, target, payload), max(1, int(ttl * 1000)))
+
+
+def stored_id(reply: Any, target: str | None, namespace: str) -> str | None:
+    """Return the id of a signal that was stored, ``""`` for no answer, ``None`` if the sender was not the owner.
+
+    Raises :class:`MailboxFull`.
+    """
+    if reply is None:
+        return ""
+    outcome, signal_id = reply
+    if outcome == b"full":
+        where = f"the broadcast stream of namespace {namespace!r}" if target is None else f"the mailbox of {target!r}"
+        raise MailboxFull(f"{where} is full (10,000 signals or 64 MiB); nothing was stored. Is its agent taking them?")
+    return None if outcome == b"fenced" else str(signal_id.decode())

@@ -1,0 +1,158 @@
+"""What happens to the agents of a namespace, as it happens: entries of the timeline, for those who follow them."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from attune_dsl.hub.drive import Source, Ticket
+
+if TYPE_CHECKING:
+    from attune_dsl.hub.hub import Hub
+
+_MOST: Final = 10_000
+"""Entries kept for a follower that does not come to read them; then it has to look for itself."""
+
+
+class Entry(NamedTuple):
+    """One entry: what happened to which incarnation, and when, in seconds since the epoch by the server's clock."""
+
+    kind: str
+    agent_id: str
+    epoch: str
+    at: float
+    fields: dict[bytes, bytes]
+
+
+class Watch:
+    """Collects entries for one follower. ``has_gap`` says that some are missing, as after a reconnect."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._lock = threading.Lock()
+        self._entries: deque[Entry] = deque()
+        self._waiting: Ticket[None] | None = None
+        self.has_gap = True
+
+    def deliver(self, entries: Sequence[Entry]) -> None:
+        """Take in what was read."""
+        with self._lock:
+            self._entries.extend(entries)
+            if len(self._entries) > _MOST:
+                self._entries.clear()
+                self.has_gap = True
+        self.wake()
+
+    def lose(self) -> None:
+        """What was read is not all that happened."""
+        self.has_gap = True
+        self.wake()
+
+    def wake(self) -> None:
+        """Have the follower look around."""
+        waiting = self._waiting
+        if waiting is not None:
+            waiting.finish(None)
+
+    def pop(self) -> tuple[list[Entry], bool]:
+        """Return what has come, and whether something is missing before it."""
+        with self._lock:
+            entries, self._entries = list(self._entries), deque()
+            gap, self.has_gap = self.has_gap, False
+            return entries, gap
+
+    async def arrival(self, deadline: float | None) -> None:
+        """Wait until something has come, or the link is in trouble; at most until then (:func:`clock.monotonic`)."""
+        waiting: Ticket[None] = Ticket(self._source, deadline)
+        self._waiting = waiting
+        try:
+            if not self._entries and not self.has_gap:
+                await waiting
+        finally:
+            self._waiting = None
+
+
+class Watches:
+    """The followers of this process, and where in the timeline the hub's reading is."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._watches: list[Watch] = []
+        self.cursor = ""
+        """The id of the last entry that was read; empty while nobody follows."""
+
+    async def open(self, source: Source) -> Watch:
+        """Follow from now on."""
+        watch = Watch(source)
+        self._watches.append(watch)
+        if not self.cursor:
+            await self._begin()
+        return watch
+
+    def close(self, watch: Watch) -> None:
+        """Follow no more."""
+        self._watches.remove(watch)
+        if not self._watches:
+            self.cursor = ""
+
+    def reopen(self, newest: str) -> None:
+        """The link is new: ids follow the server's clock, so reading starts at its present end."""
+        if self._watches:
+            self.cursor = newest
+        for watch in list(self._watches):
+            watch.lose()
+
+    def wake(self) -> None:
+        """The link is in trouble: have the followers look around."""
+        for watch in list(self._watches):
+            watch.wake()
+
+    def read(self, entries: Sequence[Any]) -> None:
+        """Hand on what came."""
+        if not entries:
+            return
+        if self.cursor:
+            self.cursor = entries[-1][0].decode()
+        read = [entry for entry in (_entry(raw) for _, raw in entries) if entry is not None]
+        for entry in read:
+            if entry.kind == "joined":
+                self._hub.keeper.look_for_lapse(_ttl(entry))
+        for watch in list(self._watches):
+            watch.deliver(read)
+
+    async def _begin(self) -> None:
+        hub = self._hub
+        newest = hub.request(lambda _: ("XREVRANGE", hub.keys.timeline, "+", "-", "COUNT", 1))
+        # The read that is in flight does not include the timeline; an entry in the inbox ends it.
+        nudge = hub.request(lambda _: ("XADD", hub.keys.inbox(hub.commands.link), "NOMKSTREAM", "*", "nudge", "1"))
+
+        def begin(reply: Any) -> None:
+            if isinstance(reply, list) and not self.cursor:
+                self.cursor = reply[0][0].decode() if reply else "0-0"
+
+        newest.then = begin
+        await hub.ask([newest, nudge])
+
+
+def _ttl(entry: Entry) -> float:
+    """Return the seconds after which a newcomer could be lost."""
+    ttl = entry.fields.get(b"ttl", b"")
+    return int(ttl) / 1000 if ttl.isdigit() else math.inf
+
+
+def _entry(raw: Sequence[bytes]) -> Entry | None:
+    """Return an entry of the timeline; ``None`` for what is none of an agent's."""
+    fields = dict(zip(raw[::2], raw[1::2], strict=False))
+    try:
+        return Entry(
+            kind=fields[b"kind"].decode(),
+            agent_id=fields[b"agent"].decode(),
+            epoch=fields[b"epoch"].decode(),
+            at=int(fields[b"at"]) / 1000,
+            fields=fields,
+        )
+    except (KeyError, ValueError):
+        return None
