@@ -185,7 +185,7 @@ class AgentRecord:
     the last proof of life and the last proof of work; all that ends in ``_at`` is seconds since the epoch by that
     clock. ``activity`` is what the agent last did. ``stalled_at`` is when it made its last progress, if that is longer
     ago than ``stall_after`` seconds; it is ``None`` for one that is not stalled. ``cost`` is what its run reported so
-    far, ``exit_code`` that of a command that ran as this agent.
+    far, ``exit_code`` that of a command that ran as this agent. ``kept_until`` is when an ended one leaves the listing.
     """
 
     agent_id: str
@@ -210,6 +210,7 @@ class AgentRecord:
     progress_age: float | None = None
     started_at: float | None = None
     ended_at: float | None = None
+    kept_until: float | None = None
     host: str | None = None
     pid: int | None = None
     stages: tuple[str, ...] = ()

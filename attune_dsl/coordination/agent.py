@@ -48,8 +48,12 @@ class Touch(Protocol):
         tier: str | None = None,
         note: str | None = None,
         stall_after: float | None = None,
+        act: str = "",
     ) -> None:
-        """``progress`` is a fraction; ``stall_after`` the stage's own limit in seconds, if it has one."""
+        """``progress`` is a fraction; ``stall_after`` the stage's own limit in seconds, if it has one.
+
+        ``act`` is ``began`` or ``ended`` where the stage just did.
+        """
 
 
 class Agent:

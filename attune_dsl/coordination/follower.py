@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from attrs import evolve
 
 from attune_dsl import clock
@@ -9,6 +11,9 @@ from attune_dsl.coordination.listing import Listing
 from attune_dsl.exceptions import StoreUnavailable
 from attune_dsl.hub.watch import Entry, Watch
 from attune_dsl.model import AgentChange, AgentRecord, AgentStatus, ChangeKind
+
+TIDY: Final = 60.0
+"""Seconds between two times at which ended agents are forgotten."""
 
 _ENDS = {ChangeKind.LOST: AgentStatus.LOST, ChangeKind.FENCED: AgentStatus.ABORTED}
 """The status of an incarnation whose record another one has replaced already."""
@@ -24,8 +29,9 @@ class Follower:
     def __init__(self, listing: Listing, watch: Watch) -> None:
         self._listing = listing
         self._watch = watch
+        self._tidy_at = clock.monotonic() + TIDY
         self.agents: dict[tuple[str, int], AgentRecord] = {}
-        """How each incarnation stands, by agent id and epoch."""
+        """How each incarnation stands, by agent id and epoch; ended ones as long as they are kept."""
 
     @classmethod
     async def open(cls, listing: Listing) -> Follower:
@@ -50,7 +56,11 @@ class Follower:
 
         Raises :class:`StoreUnavailable` while the store is away for longer than the grace time.
         """
-        deadline = None if timeout is None else clock.monotonic() + timeout
+        now = clock.monotonic()
+        deadline = None if timeout is None else now + timeout
+        if now >= self._tidy_at:
+            self._tidy_at = now + TIDY
+            self._tidy()
         while True:
             entries, has_gap = self._watch.pop()
             try:
@@ -103,6 +113,16 @@ class Follower:
         if kind is ChangeKind.FENCED:
             del self.agents[key]
         return AgentChange(kind=kind, at=entry.at, agent=record)
+
+    def _tidy(self) -> None:
+        """Forget whom the listing has forgotten: the ended after their time, and incarnations that others followed."""
+        now = self._listing.hub.server_ms() / 1000
+        newest = dict(sorted(self.agents))
+        self.agents = {
+            (agent_id, epoch): agent
+            for (agent_id, epoch), agent in self.agents.items()
+            if newest[agent_id] == epoch and (agent.kept_until is None or agent.kept_until > now)
+        }
 
     async def _compare(self) -> list[AgentChange]:
         listed = await self._listing.agents()

@@ -78,7 +78,7 @@ class Listing:
         keys = self.hub.keys
         now, _, witnessed = await self._sweep()
         values = (await self.ask([("HMGET", keys.agent(agent_id), *records.FIELDS)]))[0]
-        if not values[0]:
+        if isinstance(values, ReplyError) or not values[0]:
             return None
         member = f"{agent_id}#{values[0].decode(errors='replace')}"
         lease, ended = await self.ask([("ZSCORE", keys.leases, member), ("ZSCORE", keys.ended, member)])
@@ -110,7 +110,11 @@ class Listing:
 
     async def records(self, members: Sequence[str], presence: Presence | None = None) -> dict[str, AgentRecord]:
         """Return how incarnations stand now, without those of which the store has nothing any more."""
-        presence = presence or await self._presence()
+        if presence is None:
+            now, _, witnessed = await self._sweep()
+            scores = (await self.ask([("ZMSCORE", self.hub.keys.leases, *members)]))[0] if members else ()
+            leases = {name: float(score) for name, score in zip(members, scores, strict=True) if score is not None}
+            presence = Presence(now, witnessed, leases, [])
         keys, found = self.hub.keys, {}
         for start in range(0, len(members), _CHUNK):
             chunk = members[start : start + _CHUNK]

@@ -115,7 +115,7 @@ class MailOperations:
             return True
         if self._is_pointless():
             mailbox.end_waits()
-        member.doing.wait_began()
+        member.doing.wait_began(*_wanted(waiter))
         try:
             await waiter
             if not waiter.done and not self._is_pointless():
@@ -263,6 +263,12 @@ class MailOperations:
         if leases is None or known.value:
             return None
         return [lease.decode().rpartition("#")[0] for lease in leases]
+
+
+def _wanted(waiter: Waiter) -> tuple[str, ...]:
+    """Return what is waited for as a reader would say it."""
+    senders = ("from", " or ".join(sorted(waiter.senders))) if waiter.senders else ()
+    return (" or ".join(sorted(waiter.types)) or "any signal", *senders)
 
 
 def _deadline(timeout: float | None) -> float | None:

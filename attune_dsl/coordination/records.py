@@ -12,7 +12,7 @@ from attune_dsl.store import codec
 FIELDS: Final = (
     "epoch", "status", "display_name", "workflow", "run_id", "stage", "attempt", "tier", "progress", "note", "activity",
     "cost", "error", "exit_code", "stage_started_at", "stalled_at", "stall_after", "progress_at", "started_at",
-    "ended_at", "host", "pid", "stages", "metadata", "ttl", "beat_at", "extended",
+    "ended_at", "host", "pid", "stages", "metadata", "keep", "ttl", "beat_at", "extended",
 )  # fmt: skip
 """The fields of an agent's hash that a record is made of, in the order in which they are asked for."""
 
@@ -28,7 +28,7 @@ def record(member: str, lease: float | None, values: Sequence[bytes | None], now
     (
         epoch, status, display_name, workflow, run_id, stage, attempt, tier, progress, note, activity,
         cost, error, exit_code, stage_started_at, stalled_at, stall_after, progress_at, started_at,
-        ended_at, host, pid, stages, metadata, ttl, beat_at, extended,
+        ended_at, host, pid, stages, metadata, keep, ttl, beat_at, extended,
     ) = values  # fmt: skip
     agent_id, _, incarnation = member.rpartition("#")
     if epoch is None or epoch.decode(errors="replace") != incarnation:
@@ -57,6 +57,7 @@ def record(member: str, lease: float | None, values: Sequence[bytes | None], now
         progress_age=None if moved_at is None else max(0.0, now / 1000 - moved_at),
         started_at=_time(started_at) if started_at else None,
         ended_at=_time(ended_at) if ended_at else None,
+        kept_until=_sum(ended_at, keep) if ended_at and keep else None,
         host=_text(host) if host else None,
         pid=_whole(pid) if pid else None,
         stages=_stages(stages) if stages and stages != b"[]" else (),
@@ -80,12 +81,12 @@ def summary(name: bytes, row: bytes) -> StageSummary | None:
             calls=int(fields["calls"]),
             failures=int(fields["failures"]),
             attempts=int(fields["attempts"]),
-            tier=fields["tier"],
+            tier=_name(fields["tier"]),
             started_at=float(fields["started_at"]),
             duration=float(fields["duration"]),
-            error=fields["error"],
+            error=_name(fields["error"]),
         )
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return None
 
 
@@ -93,9 +94,11 @@ def pairs(reply: Any) -> Iterable[tuple[bytes, bytes]]:
     """Return names with values, of a reply that is a map (RESP3), pairs, or a flat list (RESP2)."""
     if isinstance(reply, dict):
         return reply.items()
+    if not isinstance(reply, list):
+        return []  # an error: what is there is something else
     if reply and not isinstance(reply[0], list):
         return zip(reply[::2], reply[1::2], strict=True)
-    return [(name, value) for name, value in reply or ()]
+    return [(name, value) for name, value in reply]
 
 
 def _beat_age(
@@ -109,6 +112,10 @@ def _beat_age(
     else:
         return None
     return max(0.0, now - beat) / 1000
+
+
+def _name(value: Any) -> str | None:
+    return None if value is None else str(value)
 
 
 def _text(value: bytes) -> str:
@@ -138,16 +145,21 @@ def _time(value: bytes) -> float | None:
         return None
 
 
+def _sum(then: bytes, keep: bytes) -> float | None:
+    moment, seconds = _time(then), _time(keep)
+    return None if moment is None or seconds is None else moment + seconds
+
+
 def _stages(value: bytes) -> tuple[str, ...]:
     try:
         return tuple(str(name) for name in codec.decode_payload(value))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return ()
 
 
 def _metadata(value: bytes) -> dict[str, Any]:
     try:
         metadata = codec.decode_payload(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return metadata if isinstance(metadata, dict) else {}

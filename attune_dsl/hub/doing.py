@@ -34,6 +34,7 @@ class _Slot(NamedTuple):
     tier: str | None = None
     note: str | None = None
     since: float | None = None
+    act: str = ""
 
 
 class Doing:
@@ -49,6 +50,7 @@ class Doing:
         self._is_published = is_published
         self._own_limit = stall_after if is_published else None
         self._limit = self._own_limit
+        self._stage_limit: float | None = None
         self._slot = _Slot()
         self._did: tuple[str, ...] = ()
         self._cost = 0.0
@@ -71,16 +73,22 @@ class Doing:
         tier: str | None = None,
         note: str | None = None,
         stall_after: float | None = None,
+        act: str = "",
     ) -> None:
-        """Say what the agent does now; ``stall_after`` is the stage's own limit in seconds, if it has one."""
+        """Say what the agent does now; ``stall_after`` is the stage's own limit in seconds, if it has one.
+
+        ``act`` says if the stage ``began`` or ``ended``; a stage that is another than before began in any case.
+        """
         slot = self._slot
         self._moved_at = now = clock.monotonic()
-        since = slot.since if stage == slot.stage and attempt == slot.attempt else now
-        self._slot = _Slot(stage, progress, attempt, tier, note, since)
-        self._began = self.has_moved = True
+        since = slot.since if stage == slot.stage and attempt == slot.attempt and act != "began" else now
+        self._slot = _Slot(stage, progress, attempt, tier, note, since, act)
+        self._began = True
+        self.has_moved = self._is_published
         if self._did:
             self._did = ()
-        limit = stall_after or self._own_limit
+        self._stage_limit = stall_after
+        limit = (stall_after or self._own_limit) if self._is_published else None
         if limit != self._limit:
             self._limit = limit
             self._listener.stall_at(self.stall_due)
@@ -90,13 +98,14 @@ class Doing:
     def advance(self, fraction: float | None, note: str | None) -> None:
         """Say how far the agent is, from 0 to 1, and in words; it never moves back."""
         slot = self._slot
-        self.touch(slot.stage, max(slot.progress, fraction or 0.0), slot.attempt, slot.tier, note or slot.note)
+        progress = max(slot.progress, fraction or 0.0)
+        self.touch(slot.stage, progress, slot.attempt, slot.tier, note or slot.note, self._stage_limit)
 
     def did(self, *what: str) -> None:
         """The agent did something with signals: ``("sent", type, target)``. It is published with the next beat."""
         self._moved_at = clock.monotonic()
         self._did = what
-        self.has_moved = True
+        self.has_moved = self._is_published
         if self._was_stalled:
             self._say()
 
@@ -106,23 +115,30 @@ class Doing:
         self.did("used", f"{cost:g} in all")
         self._say()
 
-    def wait_began(self) -> None:
-        """A wait of the agent blocks; its status is ``waiting`` until :meth:`wait_ended`."""
+    def wait_began(self, *what: str) -> None:
+        """A wait of the agent blocks; its status is ``waiting`` until :meth:`wait_ended`. ``what`` says for what."""
         self._waiting += 1
+        self._did = ("waits for", *what)
         self._say()
 
     def wait_ended(self) -> None:
         """See :meth:`wait_began`."""
         self._waiting -= 1
+        self._did = ("waited for", *self._did[1:])
         self._moved_at = clock.monotonic()
-        self.has_moved = True
+        self.has_moved = self._is_published
         if self._limit is not None:
             self._listener.stall_at(self.stall_due)
         self._say()
 
     def say_again(self) -> None:
-        """Publish everything once more, so that it does not expire, or what has moved since."""
-        self._say()
+        """Publish everything once more, so that it does not expire, or what has moved since.
+
+        What says nothing of itself lives in the store as well, and must not expire there either.
+        """
+        if not self.is_changed:
+            self.is_changed = True
+            self._listener.status_soon()
 
     @property
     def stall_due(self) -> float:
@@ -142,6 +158,8 @@ class Doing:
                 self._listener.stall_at(self.stall_due)
         if kind:  # else what has moved is still to be published, with the next beat
             self.is_changed = self.is_touched = self.has_moved = False
+        if self._was_stalled and not self._is_stalled():
+            self._say()  # it moved just now, and did not know yet that it had to be said
         return kind
 
     def fields(self) -> Fields:
@@ -187,6 +205,8 @@ class Doing:
         where = "" if slot.stage is None else f" stage {slot.stage}" + (f", try {slot.attempt}" * (slot.attempt > 1))
         if slot.note:
             return f"said: {slot.note}"
+        if slot.act == "ended":
+            return f"ended{where}"
         if self._moved_at == slot.since:
             return f"began{where or ' work'}"
         return f"reached {slot.progress:.0%}" + (f" at{where}" if where else "")

@@ -29,6 +29,6 @@ def has_ended(where: str, pid: str) -> bool:
         state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0]
     except (ProcessLookupError, FileNotFoundError):
         return True
-    except (OSError, IndexError):
+    except (OSError, IndexError, ValueError, OverflowError):  # the pid is what somebody wrote into the store
         return False
     return state in {"Z", "X"}

@@ -150,9 +150,9 @@ def _entry(raw: Sequence[bytes]) -> Entry | None:
         return Entry(
             kind=fields[b"kind"].decode(),
             agent_id=fields[b"agent"].decode(),
-            epoch=fields[b"epoch"].decode(),
+            epoch=str(int(fields[b"epoch"])),
             at=int(fields[b"at"]) / 1000,
             fields=fields,
         )
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, OverflowError):
         return None
