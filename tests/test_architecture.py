@@ -29,7 +29,18 @@ LEAVES = {"model", "exceptions", "clock"}
 """No imports from the package at all."""
 
 SHARED = {
-    "coordination": {"operations", "advice", "inert", "mail", "signals", "agent"},
+    "coordination": {
+        "operations",
+        "advice",
+        "inert",
+        "mail",
+        "signals",
+        "agent",
+        "outgoing",
+        "records",
+        "listing",
+        "follower",
+    },
 }
 """In these folders the modules do not import each other; except these few, which the others are made of."""
 

@@ -24,6 +24,9 @@ class Lazy(NamedTuple):
 
 COMMANDS: Final = {
     "run": Lazy("run", "Run a workflow and print its value."),
+    "exec": Lazy("exec", "Run any command as an agent, with a heartbeat."),
+    "progress": Lazy("progress", "Say how far the command is; for use under exec."),
+    "signals": Lazy("signals", "Send signals to agents."),
     "agents": Lazy("agents", "Show who is alive, how far each one is, and who ended lately."),
     "store": Lazy("store", "Start, look at or stop the embedded server."),
     "memory": Lazy("store", "The same as store.", hidden=True),
@@ -90,6 +93,8 @@ def call(arguments: list[str] | None = None) -> NoReturn:
 def _usage(error: click.ClickException) -> str:
     """Return click's message as one line, with near misses and where help is."""
     message = error.message.rstrip(".") or error.format_message().rstrip(".")
+    if isinstance(error, click.BadParameter) and error.message and isinstance(error.param, click.Option):
+        message = f"{error.param.opts[-1]}: {message}"
     near = getattr(error, "possibilities", None)
     hint = f"; did you mean {either(near)}?" if near else ""
     ctx = getattr(error, "ctx", None)

@@ -7,6 +7,9 @@ from collections.abc import Iterable, Sequence
 OK, FAILED, USAGE, ABORTED = 0, 1, 2, 3
 """Exit codes: completed; failed; the command line is wrong; a participant aborted the run."""
 
+UNAVAILABLE = 7
+"""Exit code of a command that could do nothing because the store did not answer; trying again may help."""
+
 INTERRUPTED, TERMINATED = 130, 143
 """Exit codes after SIGINT and SIGTERM, as shells number them (128 + signal)."""
 
@@ -21,6 +24,12 @@ class UsageError(CliError):
     """The command line itself is wrong; nothing was run."""
 
     exit_code = USAGE
+
+
+class Unavailable(CliError):
+    """The store did not answer."""
+
+    exit_code = UNAVAILABLE
 
 
 class UserCodeError(CliError):

@@ -50,6 +50,30 @@ def percent(fraction: float | None) -> str:
 
 
 def one_line(text: str, limit: int = 200) -> str:
-    """Return ``text`` on one line of at most ``limit`` characters, for messages that have a line for each thing."""
+    """Return ``text`` on one line of at most ``limit`` characters, for messages that have a line for each thing.
+
+    What does not print, such as the codes that move a cursor, is replaced: others may have written the text.
+    """
     flat = " ".join(text.split())
+    if not flat.isprintable():
+        flat = "".join(letter if letter.isprintable() else "�" for letter in flat)
     return flat if len(flat) <= limit else f"{flat[: limit - 1]}…"
+
+
+def about(seconds: float | None) -> str:
+    """Return how long ago something was in its largest unit alone, such as ``2s``, ``4m`` or ``3d``."""
+    return age(seconds).partition(" ")[0]
+
+
+def moment(at: float) -> str:
+    """Return seconds since the epoch as date and time of day, by the clock on the wall here."""
+    from datetime import datetime
+
+    return datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def cost(amount: float | None) -> str:
+    """Return an amount of money: in hundredths, and where it is less than 1 in ten-thousandths."""
+    if amount is None:
+        return ""
+    return f"{amount:.4f}" if 0 < abs(amount) < 0.99995 else f"{amount:,.2f}"  # noqa: PLR2004 (what rounds to 1)

@@ -6,7 +6,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable
-from typing import Concatenate, NamedTuple, NoReturn, ParamSpec
+from typing import Concatenate, NamedTuple, ParamSpec
 
 import click
 
@@ -25,8 +25,11 @@ class Common(NamedTuple):
     verbose: bool
 
 
-def common_options(command: Callable[Concatenate[Common, P], int]) -> Callable[..., NoReturn]:
-    """Add the common options to a command that returns its exit code, and report its errors."""
+def common_options(command: Callable[Concatenate[Common, P], int | None]) -> Callable[..., None]:
+    """Add the common options to a command that returns its exit code, and report its errors.
+
+    A group that returns ``None`` goes on with its subcommand, which takes over the options that were given before it.
+    """
 
     @click.option("--store", metavar="URL", help="redis://, rediss://, unix:// or memory://; else an embedded server.")
     @click.option("--namespace", metavar="NAME", help="Whose agents and signals; else ATTUNE_NAMESPACE.")
@@ -35,8 +38,9 @@ def common_options(command: Callable[Concatenate[Common, P], int]) -> Callable[.
     @functools.wraps(command)
     def wrapper(
         store: str | None, namespace: str | None, as_json: bool, verbose: bool, *args: P.args, **kwargs: P.kwargs
-    ) -> NoReturn:
-        common = Common(store, namespace, as_json, verbose)
+    ) -> None:
+        ctx = click.get_current_context()
+        ctx.obj = common = _inherited(ctx, Common(store, namespace, as_json, verbose))
         try:
             code = command(common, *args, **kwargs)
         except KeyboardInterrupt:
@@ -45,9 +49,23 @@ def common_options(command: Callable[Concatenate[Common, P], int]) -> Callable[.
             code = _report(error, verbose=verbose)
         except AttuneError as error:
             code = _report_ours(error, verbose=verbose)
-        sys.exit(code)
+        if code is not None:
+            sys.exit(code)
 
     return wrapper
+
+
+def _inherited(ctx: click.Context, own: Common) -> Common:
+    """Return a command's own options, completed by those that were given before its name."""
+    outer = ctx.parent and ctx.parent.find_object(Common)
+    if not outer:
+        return own
+    return Common(
+        outer.store if own.store is None else own.store,
+        outer.namespace if own.namespace is None else own.namespace,
+        own.as_json or outer.as_json,
+        own.verbose or outer.verbose,
+    )
 
 
 def require_subcommand(ctx: click.Context) -> None:

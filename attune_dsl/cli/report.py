@@ -16,7 +16,10 @@ from attune_dsl.model import AgentStatus, StageRecord, StageStatus
 from attune_dsl.runner.outcome import Terminated, describe
 from attune_dsl.runner.result import RunResult
 
-_DEGRADED = "degraded: the store was out of reach for some or all of the run; signals and status may be missing"
+_DEGRADED = (
+    "degraded: the store was out of reach for some or all of the run, or the agent id was lost or taken over; "
+    "signals and status may be missing"
+)
 
 
 def report(result: RunResult[Any], common: Common, interruption: BaseException | None = None, *, quiet: bool) -> int:

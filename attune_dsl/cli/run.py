@@ -6,11 +6,12 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from attune_dsl.cli.errors import INTERRUPTED, TERMINATED
+from attune_dsl.cli.errors import INTERRUPTED, TERMINATED, CliError, UsageError
+from attune_dsl.cli.formats import one_line
 from attune_dsl.cli.options import Common, common_options, say
 
 if TYPE_CHECKING:
@@ -20,17 +21,29 @@ if TYPE_CHECKING:
     Flow = Workflow[..., Any]
     View = AbstractContextManager[Callable[[RunEvent], object] | None]
 
+_EXAMPLE = """; write it as in --metadata '{"team": "data"}'"""
+
+
+class Identity(NamedTuple):
+    """Who the run is towards others; ``None`` leaves it to the workflow."""
+
+    agent_id: str | None
+    takeover: bool
+    display_name: str | None
+    metadata: str | None
+
 
 @click.command()
 @click.argument("target", metavar="MODULE:FLOW")
 @click.argument("words", metavar="[KEY=VALUE]...", nargs=-1)
 @click.option("--input", "source", metavar="FILE", help="A JSON object of arguments; - reads standard input.")
 @click.option("--agent-id", metavar="ID", help="The name under which others see it; else the workflow's, if free.")
+@click.option("--takeover", is_flag=True, help="Take the agent id from its live owner, whose run is aborted.")
+@click.option("--display-name", metavar="NAME", help="What people are shown beside the agent id.")
+@click.option("--metadata", metavar="JSON", help="A JSON object that travels with the agent, in place of the flow's.")
 @click.option("--quiet", is_flag=True, help="Show the value and errors only.")
 @common_options
-def command(  # noqa: PLR0917 (click passes them all by name)
-    common: Common, target: str, words: Sequence[str], source: str | None, agent_id: str | None, quiet: bool
-) -> int:
+def command(common: Common, /, target: str, words: Sequence[str], source: str | None, quiet: bool, **who: Any) -> int:
     """Run a workflow and print its value.
 
     MODULE:FLOW is a module and a workflow in it, or path/file.py:flow. The flow may be left out where there is only
@@ -41,7 +54,7 @@ def command(  # noqa: PLR0917 (click passes them all by name)
     """
     from attune_dsl.cli.target import resolve
 
-    flow = _configured(resolve(target), common, agent_id)
+    flow = _configured(resolve(target), common, Identity(**who))
     args, kwargs = _arguments(flow, words, source)
     with _participation(flow, quiet=quiet and not common.verbose):
         code = _run(flow, args, kwargs, common, quiet=quiet)
@@ -64,7 +77,7 @@ def _leave_threads_behind(code: int) -> None:
     os._exit(code)
 
 
-def _configured(flow: Flow, common: Common, agent_id: str | None) -> Flow:
+def _configured(flow: Flow, common: Common, who: Identity) -> Flow:
     """Apply the options, each checked even where the flow will not use it."""
     asked: dict[str, Any] = {}
     if common.store is not None:
@@ -76,11 +89,41 @@ def _configured(flow: Flow, common: Common, agent_id: str | None) -> Flow:
         from attune_dsl.store.settings import namespace_of
 
         asked["namespace"] = namespace_of(common.namespace)
-    if agent_id is not None:
-        from attune_dsl.store.names import check_name
+    return flow.options(**asked, **_identity(who))
 
-        asked["agent_id"] = check_name("agent id", agent_id)
-    return flow.options(**asked)
+
+def _identity(who: Identity) -> dict[str, Any]:
+    """Return the options of a flow that say who it is."""
+    from attune_dsl.store.names import check_name
+
+    asked: dict[str, Any] = {}
+    if who.agent_id is not None:
+        asked["agent_id"] = check_name("agent id", who.agent_id)
+    if who.takeover:
+        asked["takeover"] = True
+    if who.display_name is not None:
+        asked["display_name"] = check_name("display name", who.display_name)
+    if who.metadata is not None:
+        asked["metadata"] = _json_object(who.metadata)
+    return asked
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    import json
+
+    from attune_dsl.exceptions import NotAJsonValue, PayloadTooLarge
+    from attune_dsl.store.codec import encode_metadata
+
+    try:
+        value = json.loads(text)
+        if not isinstance(value, dict):
+            raise UsageError(f"--metadata: {one_line(text, 60)} is not a JSON object{_EXAMPLE}")
+        encode_metadata(value)  # Python's parser takes more for JSON than others do
+    except PayloadTooLarge as error:
+        raise UsageError(f"--metadata: {error}") from None
+    except (ValueError, NotAJsonValue, RecursionError) as error:
+        raise UsageError(f"--metadata: not JSON: {error}{_EXAMPLE}") from None
+    return value
 
 
 def _arguments(flow: Flow, words: Sequence[str], source: str | None) -> tuple[list[Any], dict[str, Any]]:
@@ -128,6 +171,7 @@ def _early_store(store: str | None) -> Iterator[None]:
 
 def _run(flow: Flow, args: list[Any], kwargs: dict[str, Any], common: Common, *, quiet: bool) -> int:
     from attune_dsl.cli.report import report
+    from attune_dsl.exceptions import AgentIdTaken
     from attune_dsl.runner.runner import Runner
 
     interruption: BaseException | None = None
@@ -135,6 +179,11 @@ def _run(flow: Flow, args: list[Any], kwargs: dict[str, Any], common: Common, *,
         runner = Runner(observer=observer)
         try:
             result = runner.run(flow, *args, **kwargs)
+        except AgentIdTaken as error:
+            raise CliError(
+                f"agent id {error.agent_id!r} is taken by a live agent (pid {error.pid} on {error.host}); "
+                "choose another --agent-id, wait for it to end, or take the id from it with --takeover"
+            ) from error
         except Exception:
             raise
         except BaseException as error:

@@ -27,8 +27,9 @@ SIGNS: Final = {
     "aborted": Sign("■", "#", "magenta"),
     "cancelled": Sign("■", "#", "yellow"),
     "skipped": Sign("–", "-", "dim"),  # noqa: RUF001 (an en dash, as a sign)
-    "lost": Sign("✗", "?", "red"),
-    "stalled": Sign("◌", "!", "yellow"),
+    "not run": Sign("–", "-", "dim"),  # noqa: RUF001 (an en dash, as a sign)
+    "lost": Sign("⊗", "?", "red"),
+    "stalled": Sign("!", "!", "yellow"),
 }
 
 _BAR = {True: ("━", "─"), False: ("=", "-")}

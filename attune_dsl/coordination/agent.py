@@ -16,7 +16,7 @@ from attune_dsl.coordination.signals import AsyncSignals, Signals
 from attune_dsl.exceptions import AgentIdTaken
 from attune_dsl.hub.hub import Hub
 from attune_dsl.hub.machine import machine
-from attune_dsl.hub.member import Member, Profile
+from attune_dsl.hub.member import Member, Profile, ReadStages
 from attune_dsl.hub.registry import open_hub, release_hub
 from attune_dsl.model import AgentStatus, Coordination, Heartbeat, Signal
 from attune_dsl.store import codec
@@ -119,7 +119,7 @@ class Agent:
         if self._member is not None:
             self._member.on_gone(tell)
 
-    def stage_rows(self, read: Callable[[], Mapping[str, bytes]]) -> None:
+    def stage_rows(self, read: ReadStages) -> None:
         """Publish the history of the run's stages: ``read`` returns those that changed since it was last called.
 
         Each is a name and the JSON of a :class:`StageSummary` without it. Called on another thread.

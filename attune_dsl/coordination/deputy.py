@@ -105,7 +105,7 @@ class Deputy:
                 key=key,
             )
 
-        return await self._post(target, render)
+        return await self._post(target, render, "sent", type, "to", target)
 
     async def broadcast(
         self,
@@ -135,19 +135,19 @@ class Deputy:
                 key=key,
             )
 
-        return await self._post(None, render)
+        return await self._post(None, render, "broadcast", type)
 
     def _encode(self, type_: str, target: str | None, payload: Any, ttl: float | None, key: str) -> outgoing.Outgoing:
         seconds = self._ttl if ttl is None else ttl
         return outgoing.encode(self._agent_id, type_, target, payload, ttl=seconds, key=key)
 
-    async def _post(self, target: str | None, render: Render) -> str:
+    async def _post(self, target: str | None, render: Render, *did: str) -> str:
         """Send a message, and again under the agent's new owner string if its process has a new link meanwhile."""
         hub = self._hub
 
         async def attempt() -> str | None:
             # A signal is proof of work, so its process is told; whether that is reachable does not matter.
-            owner = (await self._tell(_progress(None, None)))[1].decode()
+            owner = (await self._tell(["did", codec.encode_payload(did)]))[1].decode()
             reply = await hub.ask([hub.request(lambda request: render(request, owner), numbered=True)])
             return outgoing.stored_id(reply, target, hub.namespace)
 

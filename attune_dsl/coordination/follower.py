@@ -9,21 +9,28 @@ from attrs import evolve
 from attune_dsl import clock
 from attune_dsl.coordination.listing import Listing
 from attune_dsl.exceptions import StoreUnavailable
-from attune_dsl.hub.watch import Entry, Watch
+from attune_dsl.hub.watch import Entry, Watch, is_behind, parse
 from attune_dsl.model import AgentChange, AgentRecord, AgentStatus, ChangeKind
 
 TIDY: Final = 60.0
 """Seconds between two times at which ended agents are forgotten."""
 
-_ENDS = {ChangeKind.LOST: AgentStatus.LOST, ChangeKind.FENCED: AgentStatus.ABORTED}
-"""The status of an incarnation whose record another one has replaced already."""
+_ENDS: Final = {
+    ChangeKind.LOST: AgentStatus.LOST,
+    ChangeKind.FENCED: AgentStatus.ABORTED,
+    ChangeKind.ENDED: AgentStatus.ABORTED,
+}
+"""The status of an incarnation that has ended so, where the store has no record of it any more and does not say."""
+
+_CHUNK: Final = 1_000
+"""Entries that are read in one question where some were missed."""
 
 
 class Follower:
     """Keeps the records of a namespace's agents up to date. Its methods are neutral coroutines.
 
-    What was missed, because the link was down or too much came, is found by comparing with a new listing. So each loss
-    is told once, whether it was seen as it happened or only afterwards.
+    What was missed, because the link was down or too much came, is read again from the timeline; what that has not any
+    more is found by comparing with a new listing. So each loss is told once, whether it was seen as it happened or not.
     """
 
     def __init__(self, listing: Listing, watch: Watch) -> None:
@@ -32,6 +39,8 @@ class Follower:
         self._tidy_at = clock.monotonic() + TIDY
         self.agents: dict[tuple[str, int], AgentRecord] = {}
         """How each incarnation stands, by agent id and epoch; ended ones as long as they are kept."""
+        self._read_up_to = listing.hub.watches.cursor
+        self._untold: list[AgentChange] = []
 
     @classmethod
     async def open(cls, listing: Listing) -> Follower:
@@ -64,11 +73,15 @@ class Follower:
         while True:
             entries, has_gap = self._watch.pop()
             try:
-                changes = await self._compare() if has_gap else await self._apply(entries)
+                if has_gap:
+                    await self._catch_up()
+                else:
+                    await self._apply(entries)
             except StoreUnavailable:
                 self._watch.has_gap = True
                 raise
-            if changes or (deadline is not None and clock.monotonic() >= deadline):
+            if self._untold or (deadline is not None and clock.monotonic() >= deadline):
+                changes, self._untold = self._untold, []
                 return changes
             await self._watch.arrival(deadline)
             link = self._listing.hub.link
@@ -76,13 +89,15 @@ class Follower:
                 self._watch.has_gap = True
                 raise StoreUnavailable(f"the store {self._listing.hub.server.label} cannot be reached: {link.error}")
 
-    async def _apply(self, entries: list[Entry]) -> list[AgentChange]:
+    async def _apply(self, entries: list[Entry]) -> None:
+        if self._read_up_to:
+            entries = [entry for entry in entries if is_behind(entry.id, self._read_up_to)]
         if not entries:
-            return []
+            return
         members = dict.fromkeys(f"{entry.agent_id}#{entry.epoch}" for entry in entries)
         records = await self._listing.records(list(members))
+        self._read_up_to = entries[-1].id
         last = {f"{entry.agent_id}#{entry.epoch}": entry for entry in entries}
-        changes = []
         for entry in entries:
             member = f"{entry.agent_id}#{entry.epoch}"
             try:
@@ -91,28 +106,28 @@ class Follower:
                 continue  # of a later version
             if kind is ChangeKind.UPDATED and last[member] is not entry:
                 continue
-            change = self._change(kind, entry, records.get(member))
-            if change is not None:
-                changes.append(change)
-        return changes
+            record = self._take_in(kind, entry, records.get(member))
+            if record is not None:
+                self._untold.append(AgentChange(kind=kind, at=entry.at, agent=record))
 
-    def _change(self, kind: ChangeKind, entry: Entry, record: AgentRecord | None) -> AgentChange | None:
+    def _take_in(self, kind: ChangeKind, entry: Entry, record: AgentRecord | None) -> AgentRecord | None:
+        """Return how the agent stood then, or ``None`` if this is no news."""
         key = entry.agent_id, int(entry.epoch)
         known = self.agents.get(key)
-        if record is None:
-            if known is None:
-                return None
-            record = evolve(known, status=_ENDS.get(kind, known.status), ended_at=entry.at if kind in _ENDS else None)
         if known is not None and known.ended_at is not None:
             return None  # told already
-        if record.ended_at is not None and kind not in {*_ENDS, ChangeKind.ENDED}:
-            if kind is not ChangeKind.JOINED:
-                return None  # its end follows
-            record = evolve(record, status=AgentStatus.STARTING, ended_at=None, error=None, exit_code=None)
-        self.agents[key] = record
+        then: AgentRecord | None
+        if kind in _ENDS:
+            then = _ended(kind, entry, known or _bare(entry)) if record is None else record
+            if then.ended_at is None:
+                return None  # forged: the store itself says that it lives
+        else:
+            then = _then(kind, entry, record or known or _bare(entry), known)
+        if then is not None:
+            self.agents[key] = then
         if kind is ChangeKind.FENCED:
             del self.agents[key]
-        return AgentChange(kind=kind, at=entry.at, agent=record)
+        return then
 
     def _tidy(self) -> None:
         """Forget whom the listing has forgotten: the ended after their time, and incarnations that others followed."""
@@ -124,14 +139,67 @@ class Follower:
             if newest[agent_id] == epoch and (agent.kept_until is None or agent.kept_until > now)
         }
 
-    async def _compare(self) -> list[AgentChange]:
+    async def _catch_up(self) -> None:
+        listing, timeline = self._listing, self._listing.hub.keys.timeline
+        (newest,) = await listing.ask([("XREVRANGE", timeline, "+", "-", "COUNT", 1)])
+        last = newest[0][0].decode() if isinstance(newest, list) and newest else ""
+        # A stream that was made anew after the clock was set back begins with smaller ids.
+        goes_on = bool(self._read_up_to and last) and not is_behind(self._read_up_to, last)
+        while goes_on:
+            (missed,) = await listing.ask([("XRANGE", timeline, f"({self._read_up_to}", "+", "COUNT", _CHUNK)])
+            if not missed:
+                break
+            await self._apply(parse(missed))
+            self._read_up_to = missed[-1][0].decode()
+        if not goes_on:
+            self._read_up_to = last
+        await self._compare(is_complete=goes_on)
+
+    async def _compare(self, *, is_complete: bool) -> None:
+        """Find what else has changed; ``is_complete`` is whether an end that was not told yet is still to be read."""
         listed = await self._listing.agents()
         now = self._listing.hub.server_ms() / 1000
         known, self.agents = self.agents, {(agent.agent_id, agent.epoch): agent for agent in listed}
-        kinds = ((_difference(known.get(key), agent), agent) for key, agent in self.agents.items())
-        return [
-            AgentChange(kind=kind, at=agent.ended_at or now, agent=agent) for kind, agent in kinds if kind is not None
-        ]
+        for key, agent in self.agents.items():
+            kind = _difference(known.get(key), agent)
+            if kind is not None:
+                self._untold.append(AgentChange(kind=kind, at=agent.ended_at or now, agent=agent))
+        gone = {key: agent for key, agent in known.items() if key not in self.agents and agent.ended_at is None}
+        if is_complete:
+            self.agents |= gone
+        else:
+            lost = (evolve(agent, status=AgentStatus.LOST, ended_at=now) for agent in gone.values())
+            self._untold += [AgentChange(kind=ChangeKind.LOST, at=now, agent=agent) for agent in lost]
+
+
+def _ended(kind: ChangeKind, entry: Entry, known: AgentRecord) -> AgentRecord:
+    """Return how an incarnation ended of which the store has nothing any more but this entry."""
+    said = entry.fields.get(b"status", b"").decode(errors="replace")
+    status = next((status for status in AgentStatus if status == said), _ENDS[kind])
+    return evolve(known, status=status, ended_at=entry.at)
+
+
+def _then(kind: ChangeKind, entry: Entry, record: AgentRecord, known: AgentRecord | None) -> AgentRecord | None:
+    """Return how an agent stood when it lived, whatever has come since; ``None`` for what is no news."""
+    was_stalled = known is not None and known.is_stalled
+    if record.ended_at is not None:
+        if kind is ChangeKind.UPDATED:
+            return None  # its end follows
+        status = AgentStatus.STARTING if kind is ChangeKind.JOINED else AgentStatus.RUNNING
+        record = evolve(record, status=status, ended_at=None, error=None, exit_code=None)
+    if kind is ChangeKind.JOINED:
+        return evolve(record, stalled_at=None) if known is None else None
+    if kind is ChangeKind.RESUMED:
+        return evolve(record, stalled_at=None) if was_stalled or known is None else None
+    stalled_at = record.stalled_at or entry.at
+    if kind is ChangeKind.STALLED:
+        return None if was_stalled else evolve(record, stalled_at=stalled_at)
+    return evolve(record, stalled_at=stalled_at if was_stalled else None)
+
+
+def _bare(entry: Entry) -> AgentRecord:
+    """Return what an entry itself tells of an incarnation of which nothing else is known."""
+    return AgentRecord(agent_id=entry.agent_id, epoch=int(entry.epoch), status=AgentStatus.STARTING)
 
 
 def _difference(before: AgentRecord | None, after: AgentRecord) -> ChangeKind | None:

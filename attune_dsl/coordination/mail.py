@@ -10,6 +10,7 @@ from attune_dsl.coordination import outgoing
 from attune_dsl.coordination.advice import describe, on_timeout
 from attune_dsl.exceptions import UsageError
 from attune_dsl.hub.commands import Request
+from attune_dsl.hub.drive import give_way
 from attune_dsl.hub.hub import Hub
 from attune_dsl.hub.mailbox import Entry, Waiter
 from attune_dsl.hub.member import Member
@@ -109,12 +110,14 @@ class MailOperations:
         member, mailbox = self._member, self._member.mailbox
         if self._is_cut_off():
             waiter.finish(None)
+            await give_way()
             return False
         mailbox.wait(waiter)
         if waiter.done:
             return True
         if self._is_pointless():
             mailbox.end_waits()
+            await give_way()
         member.doing.wait_began(*_wanted(waiter))
         try:
             await waiter

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from attune_dsl.exceptions import DeclarationError
@@ -116,6 +117,36 @@ def timeout(value: Any) -> float:
     if not _is_number(value) or not 0 < value < float("inf"):
         raise Wrong("write seconds, as a number above 0, or None for no limit")
     return float(value)
+
+
+def stall_after(value: Any) -> float:
+    """Accept seconds, zero excluded."""
+    if not _is_number(value) or not 0 < value < float("inf"):
+        raise Wrong("write seconds, as a number above 0, or None for what the workflow's heartbeat says")
+    return float(value)
+
+
+def metadata(value: Any) -> Mapping[str, Any]:
+    """Accept a mapping with string keys, and return a copy that later changes of it do not reach.
+
+    Whether all of it is JSON is seen when a run joins: saying so here would cost the import of an encoder.
+    """
+    if not isinstance(value, Mapping):
+        raise Wrong("write a mapping, as in metadata={'team': 'data'}")
+    for key in value:
+        if not isinstance(key, str):
+            raise Wrong(f"its keys are strings, and {key!r} is none")
+    try:
+        return MappingProxyType(_copied(value))
+    except RecursionError:
+        raise Wrong("it is nested too deeply, or contains itself") from None
+
+
+def _copied(value: Any) -> Any:
+    """Copy what JSON is made of; leave the rest as it is, to be refused with its place when a run joins."""
+    if isinstance(value, Mapping):
+        return {key: _copied(each) for key, each in value.items()}
+    return [_copied(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def retry_on(value: Any) -> tuple[type[Exception], ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from attune_dsl.dsl.stage import Stage
     from attune_dsl.dsl.workflow import Workflow
@@ -20,7 +20,8 @@ class StageSpec(NamedTuple):
     ``retries`` counts the attempts after the first, ``backoff`` is the first pause between two attempts
     and ``timeout`` the time that one attempt may take, both in seconds. ``limit`` is how many items of a
     ``map`` run at the same time (``None``: the runner's choice), ``on_error`` what a ``map`` does with
-    items that failed.
+    items that failed. ``stall_after`` is how long the stage may run without progress before its agent
+    counts as stalled, in seconds (``None``: as long as the workflow's :class:`Heartbeat` says).
     """
 
     name: str
@@ -31,10 +32,15 @@ class StageSpec(NamedTuple):
     timeout: float | None = None
     limit: int | None = None
     on_error: Literal["raise", "collect"] = "raise"
+    stall_after: float | None = None
 
 
 class WorkflowSpec(NamedTuple):
-    """The options of a workflow; ``timeout`` is the time that a whole run may take, in seconds."""
+    """The options of a workflow.
+
+    ``timeout`` is the time that a whole run may take, in seconds. ``display_name`` and ``metadata`` are what
+    its agent shows of itself to people and programs; the metadata is a copy of what was written.
+    """
 
     name: str
     heartbeat: bool | Heartbeat = False
@@ -45,6 +51,8 @@ class WorkflowSpec(NamedTuple):
     store: str | None = None
     namespace: str | None = None
     takeover: bool = False
+    display_name: str | None = None
+    metadata: Mapping[str, Any] | None = None
 
 
 class StageOptions(TypedDict, total=False):
@@ -56,6 +64,7 @@ class StageOptions(TypedDict, total=False):
     backoff: float
     retry_on: type[Exception] | Sequence[type[Exception]]
     timeout: float | None
+    stall_after: float | None
 
 
 class StageCallOptions(StageOptions, total=False):
@@ -73,6 +82,8 @@ class WorkflowOptions(TypedDict, total=False):
     stages: Sequence[Stage[..., Any] | Workflow[..., Any]] | None
     agent_id: str | None
     timeout: float | None
+    display_name: str | None
+    metadata: Mapping[str, Any] | None
 
 
 class WorkflowRunOptions(WorkflowOptions, total=False):

@@ -29,6 +29,7 @@ _CHECKS: dict[str, checks.Check] = {
     "backoff": checks.pause,
     "retry_on": checks.retry_on,
     "timeout": checks.optional(checks.timeout),
+    "stall_after": checks.optional(checks.stall_after),
 }
 _CALL_CHECKS = _CHECKS | {"limit": checks.optional(checks.limit), "on_error": checks.on_error}
 
@@ -227,8 +228,9 @@ def stage(fn: Any = None, /, **options: Any) -> Any:
     ``name`` is the function's by default. ``tier`` (cheap, capable, premium) says what the work may cost.
     ``retries`` is how often a failed attempt is repeated (0), ``backoff`` the first pause before that in
     seconds (0.1), ``retry_on`` which exceptions are worth it (``Exception``). ``timeout`` is how long one
-    attempt may take, in seconds; only for async functions. Raises :class:`DeclarationError` for anything
-    that cannot work.
+    attempt may take, in seconds; only for async functions. ``stall_after`` is how long it may run without
+    progress before others see its agent as stalled, in seconds; while it runs, it holds in place of what the
+    workflow's heartbeat says. Raises :class:`DeclarationError` for anything that cannot work.
     """
     options = checks.checked("@stage", options, _CHECKS)
 

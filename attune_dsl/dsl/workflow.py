@@ -29,6 +29,8 @@ _CHECKS: dict[str, checks.Check] = {
     "stages": checks.optional(listed.stages),
     "agent_id": checks.optional(checks.identifier),
     "timeout": checks.optional(checks.timeout),
+    "display_name": checks.optional(checks.identifier),
+    "metadata": checks.optional(checks.metadata),
 }
 _RUN_CHECKS = _CHECKS | {
     "store": checks.optional(checks.text),
@@ -74,8 +76,8 @@ class Workflow(Declared[P, R]):
     def options(self, **options: Unpack[WorkflowRunOptions]) -> Self:
         """Return a copy with other options: of :func:`workflow`, ``store``, ``namespace`` and ``takeover``.
 
-        ``takeover=True`` takes the agent id from its live owner. Raises :class:`DeclarationError` for an
-        option that cannot work.
+        ``takeover=True`` takes the agent id from its live owner, whose run ends as aborted. Raises
+        :class:`DeclarationError` for an option that cannot work.
         """
         copy = self._configured(options, _RUN_CHECKS)
         if "stages" in options:
@@ -104,8 +106,12 @@ def workflow(fn: Any = None, /, **options: Any) -> Any:
     ``name`` is the function's by default, and the agent id too if it is free; ``agent_id`` asks for a
     certain one. ``heartbeat`` publishes status and progress, ``coordination`` adds the mailbox for
     signals; each is ``True`` or a policy. ``stages`` is the exact plan, which is otherwise read from the
-    source. ``timeout`` is how long a run may take, in seconds; only for async functions. Raises
-    :class:`DeclarationError` for anything that cannot work.
+    source. ``timeout`` is how long a run may take, in seconds; only for async functions. ``display_name`` is
+    what people are shown beside the agent id (1-128 characters, need not be unique), ``metadata`` a mapping
+    with string keys that travels with the agent: JSON, up to 8 KiB. A workflow that runs inside another run
+    is no agent of its own, so these of its options are not used then. Raises :class:`DeclarationError` for
+    anything that cannot work; metadata that is not JSON or too large is refused when a run joins, with
+    :class:`NotAJsonValue` or :class:`PayloadTooLarge`.
     """
     options = checks.checked("@workflow", options, _CHECKS)
 

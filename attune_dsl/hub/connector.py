@@ -96,10 +96,13 @@ class Connector:
         new = [member for member in list(self._hub.members.values()) if member.is_new and not member.is_leaving]
         for start in range(0, len(new), _JOIN_CHUNK):
             chunk = new[start : start + _JOIN_CHUNK]
+            before = [member.epoch for member in chunk]
             requests = [self._join_request(member) for member in chunk]
             drive(self._hub.ask(requests))
             joined = [
-                member for member, request in zip(chunk, requests, strict=True) if self._accept(member, request.value)
+                member
+                for member, request, known in zip(chunk, requests, before, strict=True)
+                if self._accept(member, request.value, known)
             ]
             drive(self._hub.look([member for member in joined if member.profile.has_mailbox]))
             for member in joined:
@@ -117,7 +120,10 @@ class Connector:
         drive(self._hub.ask([self._hub.request(lambda _: ("DEL", keys.inbox(self._link)))]))
 
     def _join_request(self, member: Member) -> Request:
-        return self._hub.request(lambda _: self._command(member))
+        request = self._hub.request(lambda _: self._command(member))
+        # As soon as it is read: an end that is on its way behind it is refused, and sent again for the new owner.
+        request.then = lambda reply: self._own(member, reply)
+        return request
 
     def _command(self, member: Member) -> scripts.Command:
         return member.join_command(self._link, self._hub.id)
@@ -128,15 +134,20 @@ class Connector:
             for member in chunk:
                 member.mailbox.restart()
             for member, reply in zip(chunk, commands.ask([self._command(m) for m in chunk]), strict=True):
-                self._accept(member, reply)
+                known = member.epoch
+                self._own(member, reply)
+                self._accept(member, reply, known)
 
-    def _accept(self, member: Member, reply: Any) -> bool:
-        """Take in the answer to a join; return whether the member is the id's owner now."""
+    def _own(self, member: Member, reply: Any) -> None:
+        """Make the member the owner of its id, if the answer to its join says so."""
         if isinstance(reply, list) and reply[0] == b"joined":
-            epoch = int(reply[1])
-            if member.epoch not in (0, epoch):
+            member.accept(int(reply[1]), self._link, int(reply[3]))
+
+    def _accept(self, member: Member, reply: Any, known: int) -> bool:
+        """Take in the answer to a join; return whether the member, of epoch ``known`` until then, is the id's owner."""
+        if isinstance(reply, list) and reply[0] == b"joined":
+            if known not in (0, member.epoch):
                 log.warning("agent.was_lost", agent_id=member.agent_id, advice="its ttl is too short, or it was paused")
-            member.accept(epoch, self._link, int(reply[3]))
             return True
         if isinstance(reply, list):
             self._refused(member, *((part or b"").decode() for part in reply[1:]))
@@ -148,7 +159,7 @@ class Connector:
     def _refused(self, member: Member, host: str, pid: str, machine: str, epoch: str) -> None:
         """The id has another owner. One on this machine whose process is gone gives way at the next attempt."""
         if not member.epoch and not member.dead_owner and has_ended(machine, pid):
-            member.dead_owner = epoch
+            member.dead_owner = f"#{epoch}"
             self._hub.keeper.wake()
         elif not member.finish_joining(AgentIdTaken(member.agent_id, host, int(pid or 0))):
             self._hub.expel(member, f"pid {pid} on {host}")

@@ -117,6 +117,21 @@ class Ticket(Generic[T]):
                 timer.cancel()
 
 
+async def give_way() -> None:
+    """Let the other tasks of the loop run, should this be called again and again; on a plain thread do nothing."""
+    await Ticket[None](_Nowhere(), clock.monotonic())
+
+
+class _Nowhere(Source):
+    """The source of what nobody waits for."""
+
+    def block(self, ticket: Ticket[Any]) -> None:
+        """Return at once."""
+
+    def watch(self, loop: object) -> None:
+        """Nothing to read."""
+
+
 def _release(lock: threading.Lock) -> None:
     try:
         lock.release()

@@ -15,6 +15,7 @@ from attune_dsl.hub.link import SLEEPING
 from attune_dsl.hub.mailbox import Entry, Mailbox
 from attune_dsl.model import AgentStatus
 from attune_dsl.store import scripts
+from attune_dsl.store.connection import Reply
 from attune_dsl.store.keys import Keys
 from attune_dsl.store.scripts import Command, Part
 
@@ -22,6 +23,13 @@ if TYPE_CHECKING:
     from attune_dsl.hub.commands import Request
 
 Rows = Mapping[str, bytes]
+
+
+class ReadStages(Protocol):
+    """Returns the rows of the stages that have changed since it was last called; ``everything`` returns all."""
+
+    def __call__(self, *, everything: bool) -> Rows:
+        """Return rows by the stages' names."""
 
 
 class Outlet(Listener, Protocol):
@@ -85,11 +93,12 @@ class Member:
         self.is_leaving = False
         """Whether its lease goes because it leaves, and not because anybody took it for lost."""
         self.dead_owner = ""
-        """The epoch of an owner of its id whose process is known to be gone."""
+        """``#`` and the epoch of an owner of its id whose process is known to be gone."""
         self.mailbox = Mailbox(hub.server_ms)
         self.doing = Doing(hub, is_published=profile.is_published, stall_after=profile.stall_after)
-        self.read_stages: Callable[[], Rows] = dict
+        self.read_stages: ReadStages = _no_stages
         """Returns the rows of the stages that have changed since it was last called."""
+        self._rows_are_sure = False
         self.is_listed = False
         """Whether the hub's thread knows already that there are marks to send."""
         self._tell_gone: list[Callable[[str], object]] = []
@@ -105,7 +114,7 @@ class Member:
         self.was_lost = self.was_lost or self.epoch not in {0, epoch}
         self.epoch, self.owner, self.died_at = epoch, f"{epoch}@{link}", died_at
         self.receives = self.profile.has_mailbox
-        self.is_new = False
+        self.is_new = self._rows_are_sure = False
 
     def finish_joining(self, refused: AgentIdTaken | None) -> bool:
         """Tell who joins how it went; return whether anybody was still waiting for that."""
@@ -155,14 +164,20 @@ class Member:
         kind = self.doing.pop_kind()
         if not kind:
             return []
-        parts, rows = _parts(self.doing.fields()), self.read_stages()
-        return [
-            self._hub.request(
-                lambda _: scripts.update(
-                    self._hub.keys, self.agent_id, self.owner, kind=kind, fields=parts, stages=rows
-                )
-            )
-        ]
+        parts, rows = _parts(self.doing.fields()), self._pop_rows()
+        request = self._hub.request(
+            lambda _: scripts.update(self._hub.keys, self.agent_id, self.owner, kind=kind, fields=parts, stages=rows)
+        )
+        request.then = self._note_stored
+        return [request]
+
+    def _pop_rows(self) -> Rows:
+        everything, self._rows_are_sure = not self._rows_are_sure, True
+        return self.read_stages(everything=everything)
+
+    def _note_stored(self, reply: Reply) -> None:
+        if reply != b"updated":
+            self._rows_are_sure = False
 
     def _take_request(self, marks: Sequence[Entry]) -> Request:
         mail = [(entry.at, entry.size) for entry in marks if entry.at is not None]
@@ -197,12 +212,17 @@ class Member:
             fields["progress"] = repr(1.0)  # while it ran there was always something left
         if exit_code is not None:
             fields["exit_code"] = exit_code
-        parts, rows = _parts(fields), self.read_stages()
+        parts, rows = _parts(fields), self._pop_rows()
         return self._hub.request(
             lambda _: scripts.leave(
                 self._hub.keys, self.agent_id, self.owner, str(self.epoch), status=status, fields=parts, stages=rows
             )
         )
+
+
+def _no_stages(*, everything: bool) -> Rows:
+    """Return nothing: only runs have stages."""
+    return {}
 
 
 def _parts(fields: Fields) -> list[Part]:

@@ -167,9 +167,9 @@ class Reader:
             self._entries.skip("", fields, "an unknown kind of inbox entry")
 
     def _hand_on_to(self, member: Member, fields: dict[bytes, bytes]) -> None:
-        if b"progress" in fields:
+        if b"progress" in fields or b"did" in fields:
             try:
-                member.doing.advance(*codec.decode_progress(fields[b"progress"]))
+                _take_word(member, fields)
             except ValueError as error:
                 self._entries.skip(member.agent_id, fields, str(error))
         elif not member.receives:
@@ -197,6 +197,14 @@ class Reader:
             self._owner.refresh(member)  # the store itself knows whether it is true
         else:
             member.mailbox.deliver(entry)
+
+
+def _take_word(member: Member, fields: dict[bytes, bytes]) -> None:
+    """Take in what a process says that acts for the agent. Raises ``ValueError`` for what makes no sense."""
+    if b"did" in fields:
+        member.doing.did(*codec.decode_words(fields[b"did"]))
+    else:
+        member.doing.advance(*codec.decode_progress(fields[b"progress"]))
 
 
 def _order(fields: dict[bytes, bytes]) -> int:

@@ -16,10 +16,14 @@ if TYPE_CHECKING:
 _MOST: Final = 10_000
 """Entries kept for a follower that does not come to read them; then it has to look for itself."""
 
+_DIGITS: Final = 16
+"""More than any number of milliseconds has."""
+
 
 class Entry(NamedTuple):
     """One entry: what happened to which incarnation, and when, in seconds since the epoch by the server's clock."""
 
+    id: str
     kind: str
     agent_id: str
     epoch: str
@@ -116,7 +120,7 @@ class Watches:
             return
         if self.cursor:
             self.cursor = entries[-1][0].decode()
-        read = [entry for entry in (_entry(raw) for _, raw in entries) if entry is not None]
+        read = parse(entries)
         for entry in read:
             if entry.kind == "joined":
                 self._hub.keeper.look_for_lapse(_ttl(entry))
@@ -126,28 +130,41 @@ class Watches:
     async def _begin(self) -> None:
         hub = self._hub
         newest = hub.request(lambda _: ("XREVRANGE", hub.keys.timeline, "+", "-", "COUNT", 1))
-        # The read that is in flight does not include the timeline; an entry in the inbox ends it.
-        nudge = hub.request(lambda _: ("XADD", hub.keys.inbox(hub.commands.link), "NOMKSTREAM", "*", "nudge", "1"))
 
         def begin(reply: Any) -> None:
             if isinstance(reply, list) and not self.cursor:
                 self.cursor = reply[0][0].decode() if reply else "0-0"
 
         newest.then = begin
-        await hub.ask([newest, nudge])
+        await hub.ask([newest])
+        # The read that is in flight does not include the timeline; an entry in the inbox ends it. Not before the cursor
+        # is known: what ends the read asks for the next one, on another thread.
+        await hub.ask(
+            [hub.request(lambda _: ("XADD", hub.keys.inbox(hub.commands.link), "NOMKSTREAM", "*", "nudge", "1"))]
+        )
 
 
 def _ttl(entry: Entry) -> float:
     """Return the seconds after which a newcomer could be lost."""
     ttl = entry.fields.get(b"ttl", b"")
-    return int(ttl) / 1000 if ttl.isdigit() else math.inf
+    return int(ttl) / 1000 if ttl.isdigit() and len(ttl) < _DIGITS else math.inf
 
 
-def _entry(raw: Sequence[bytes]) -> Entry | None:
-    """Return an entry of the timeline; ``None`` for what is none of an agent's."""
+def parse(entries: Sequence[Any]) -> list[Entry]:
+    """Return what the server answered as entries, without those that are none of an agent's."""
+    return [entry for entry in (_entry(at, raw) for at, raw in entries) if entry is not None]
+
+
+def is_behind(one: str, other: str) -> bool:
+    """Whether an entry was written after another, by their ids."""
+    return [int(part) for part in one.split("-")] > [int(part) for part in other.split("-")]
+
+
+def _entry(at: bytes, raw: Sequence[bytes]) -> Entry | None:
     fields = dict(zip(raw[::2], raw[1::2], strict=False))
     try:
         return Entry(
+            id=at.decode(),
             kind=fields[b"kind"].decode(),
             agent_id=fields[b"agent"].decode(),
             epoch=str(int(fields[b"epoch"])),

@@ -35,7 +35,7 @@ class StageUse:
     ``plain`` says that a call needs neither retries nor a facade; ``counted`` that its completion was counted.
     """
 
-    __slots__ = ("counted", "invoke", "is_async", "name", "plain", "slot", "spec", "tier")
+    __slots__ = ("counted", "invoke", "is_async", "name", "plain", "slot", "spec", "stall_after", "tier")
 
     def __init__(self, stage: Stage[..., Any], name: str) -> None:
         spec = stage.spec
@@ -43,6 +43,7 @@ class StageUse:
         self.spec = spec
         self.slot = stage.slot
         self.tier = spec.tier
+        self.stall_after = spec.stall_after
         self.is_async = stage.is_async
         self.invoke = timed(stage.fn, spec.timeout, "stage", name) if stage.is_async else stage.fn
         self.plain = stage.slot is None and not spec.retries
@@ -176,7 +177,9 @@ class Attempt:
         use, item = call.use, call.item
         call.attempt += 1
         part = use.name if item is None else None
-        self.frame = Frame(call.run, use.name, attempt=call.attempt, tier=use.tier, part=part)
+        self.frame = Frame(
+            call.run, use.name, attempt=call.attempt, tier=use.tier, stall_after=use.stall_after, part=part
+        )
 
     def __enter__(self) -> Attempt:
         call, run = self.call, self.call.run

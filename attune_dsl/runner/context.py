@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
+from attune_dsl.dsl.fraction import check_fraction
 from attune_dsl.dsl.injection import Injectable, Kind
 
 if TYPE_CHECKING:
@@ -19,10 +20,10 @@ class Frame:
 
     ``stage`` is ``None`` in the body of a workflow. ``part`` is the name in the plan that ``progress`` counts for:
     empty for the whole run, ``None`` where it counts for nothing (an item of a ``map``, a nested workflow). ``taken``
-    collects the signals that were taken.
+    collects the signals that were taken. ``stall_after`` is the stage's own.
     """
 
-    __slots__ = ("attempt", "part", "run", "stage", "taken", "tier")
+    __slots__ = ("attempt", "part", "run", "stage", "stall_after", "taken", "tier")
 
     def __init__(
         self,
@@ -31,12 +32,14 @@ class Frame:
         *,
         attempt: int = 1,
         tier: str | None = None,
+        stall_after: float | None = None,
         part: str | None,
     ) -> None:
         self.run = run
         self.stage = stage
         self.attempt = attempt
         self.tier = tier
+        self.stall_after = stall_after
         self.part = part
         self.taken: list[Signal] = []
 
@@ -102,18 +105,16 @@ class _Context(Injectable):
         run's progress itself. Progress never moves back. Raises :class:`ValueError` for a fraction outside of 0 to 1
         and :class:`RunAborted` once the run was asked to stop.
         """
-        if fraction is not None and not 0.0 <= fraction <= 1.0:
-            raise ValueError(f"progress() takes a fraction from 0 to 1, not {fraction!r}")
+        check_fraction(fraction)
         self._frame.run.progressed(self._frame, fraction, note)
 
     def usage(self, *, tokens_in: int = 0, tokens_out: int = 0, cost: float = 0.0) -> None:
-        """Add to what the run used; its result shows the sums as ``usage`` and ``cost``.
+        """Add to what the run used; its result shows the sums as ``usage`` and ``cost``, its agent the cost so far.
 
-        What a failed attempt reported stays counted. Raises :class:`RunAborted` once the run was asked to stop.
+        Counts as progress. What a failed attempt reported stays counted. Raises :class:`RunAborted` once the run was
+        asked to stop.
         """
-        run = self._frame.run
-        run.stop.check()
-        run.ledger.use(tokens_in, tokens_out, cost)
+        self._frame.run.used(tokens_in, tokens_out, cost)
 
     def emit(self, data: Any) -> None:
         """Hand ``data`` to whoever observes the run in this process; without an observer it is dropped.

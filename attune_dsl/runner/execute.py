@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from attune_dsl.exceptions import BlockingCallInLoop
@@ -64,11 +65,15 @@ async def aexecute(run: Run, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R
             cancelled += 1
             task.cancel()
 
+    def interrupt() -> None:
+        with suppress(RuntimeError):  # the run has ended at this moment, and so has its loop
+            loop.call_soon_threadsafe(cancel)
+
     with sigterm(lambda: run.stop.request("SIGTERM", AgentStatus.CANCELLED), loop) as settled:
         if run.takes_lease:
             await run.join()
         scope = run.begin()
-        run.stop.on_request(lambda: loop.call_soon_threadsafe(cancel))
+        run.stop.on_request(interrupt)
         try:
             with scope.inside():
                 value = await run.call(args, kwargs)

@@ -27,15 +27,18 @@ COMPLETED_AT_ONCE: Detail = (StageStatus.COMPLETED, 1, None, None)
 
 
 class Ledger:
-    """Everything that is known of a run's stages, kept cheaply and read as records later. Safe on any thread."""
+    """Everything that is known of a run's stages, kept cheaply and read as records later. Safe on any thread.
 
-    __slots__ = ("_lock", "_offset", "_usage", "calls", "started", "started_at")
+    ``offset`` turns a time of the monotonic clock into seconds since the epoch.
+    """
+
+    __slots__ = ("_lock", "_usage", "calls", "offset", "started", "started_at")
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
         self.started = clock.monotonic()
         self.started_at = clock.wall()
-        self._offset = self.started_at - self.started
+        self.offset = self.started_at - self.started
         self._usage = Usage()
         self._lock = Lock()
 
@@ -56,11 +59,11 @@ class Ledger:
 
     def record(self, call: Call) -> StageRecord:
         """Return ``call`` as people and programs read it."""
-        return _record(self._offset, call)
+        return _record(self.offset, call)
 
     def reader(self, planned: Iterable[PlannedStage]) -> Callable[[], tuple[StageRecord, ...]]:
         """Return a function that makes the records of all calls so far, and of the ``planned`` stages that had none."""
-        return partial(_records, self._offset, tuple(self.calls), tuple(planned))
+        return partial(_records, self.offset, tuple(self.calls), tuple(planned))
 
 
 def _record(offset: float, call: Call) -> StageRecord:

@@ -27,7 +27,8 @@ class RunResult(Generic[R]):
     """How a run ended; reading it never raises for what the user's code did.
 
     ``value`` is ``None`` unless the run completed, ``error`` the exception that ended it. ``started_at`` is in seconds
-    since the epoch, ``duration`` in seconds. ``degraded`` says that the store was out of reach at some time.
+    since the epoch, ``duration`` in seconds. ``degraded`` says that others may not have seen
+    all of it: the store was out of reach at some time, or took the agent for lost, or its id was taken over.
     """
 
     run_id: str

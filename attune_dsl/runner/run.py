@@ -107,8 +107,15 @@ class Run:
             heartbeat=heartbeat_policy(spec.heartbeat),
             coordination=coordination_policy(spec.coordination),
             takeover=spec.takeover,
-            info=AgentInfo(workflow=self.workflow.name, run_id=self.run_id, stages=self.progress.plan),
+            info=AgentInfo(
+                workflow=self.workflow.name,
+                run_id=self.run_id,
+                stages=self.progress.plan,
+                display_name=spec.display_name,
+                metadata=spec.metadata,
+            ),
         )
+        self.agent.on_gone(self.stop.fence)
         self.agent_id = self.agent.agent_id
         self.tracker = Tracker(self.agent, self.progress)
 
@@ -120,6 +127,10 @@ class Run:
                 self.agent_id = self._alternative if self.agent_id in taken else self.agent_id
             active[self.run_id] = self
         self.ledger = Ledger()
+        if self.agent is not None:
+            from attune_dsl.runner.history import History
+
+            self.agent.stage_rows(History(self.ledger).read)
         self.outer_loop = running_loop()
         self.status = AgentStatus.RUNNING
         if self._place.observer is not None:
@@ -218,10 +229,22 @@ class Run:
         if self.observer is not None:
             self.observer.progressed(frame, fraction, note)
 
+    def used(self, tokens_in: int, tokens_out: int, cost: float) -> None:
+        """The code of a frame said what it used; the agent is told the sum."""
+        self.stop.check()
+        with self.lock:  # or a smaller sum might be told after a larger one
+            self.ledger.use(tokens_in, tokens_out, cost)
+            if self.agent is not None:
+                self.agent.spent(self.ledger.usage.cost)
+
     def signals(self, frame: Frame, is_async: bool) -> Any:
-        """Return the signals of this run's agent; inert ones where it has none."""
+        """Return the signals of this run's agent; inert ones where it has none.
+
+        They work while a run that was asked to stop cleans up, but not once the agent belongs to somebody else.
+        """
         agent = self._inert_agent() if self.agent is None else self.agent
-        return agent.async_signals(frame.taken) if is_async else agent.signals(frame.taken)
+        make = agent.async_signals if is_async else agent.signals
+        return make(frame.taken, self.stop.check_fence)
 
     def threads(self) -> ThreadPoolExecutor:
         """Return the threads for sync stages that are awaited."""

@@ -73,8 +73,11 @@ class Runner:
         """Run ``flow`` and block until it has ended; an async one gets an event loop of its own.
 
         The result never raises for what the user's code did; this raises what kept the run from starting
-        (``AgentIdTaken``, ``StoreConfigError``, ``StoreUnavailable``), and :class:`BlockingCallInLoop` where it would
-        block a running event loop: await :meth:`arun` there.
+        (``AgentIdTaken``, ``StoreConfigError``, ``StoreUnavailable``; ``NotAJsonValue`` and ``PayloadTooLarge`` for
+        metadata), and :class:`BlockingCallInLoop` where it would block a running event loop: await :meth:`arun` there.
+
+        A run whose agent id is taken over by another owner ends as aborted, and its error says by whom: an async one
+        at once, a sync one at its next call of a stage, its context or its signals, at the latest when it returns.
         """
         if not flow.is_async:
             return self._execute(self._new(flow), args, kwargs)

@@ -16,12 +16,13 @@ class Stop:
     ``halted`` says that stages may not simply be called any more: the run was asked to stop, or has ``ended``.
     """
 
-    __slots__ = ("_cancel", "_lock", "_reason", "_status", "ended", "halted")
+    __slots__ = ("_cancel", "_fenced", "_lock", "_reason", "_status", "ended", "halted")
 
     def __init__(self) -> None:
         self.halted = False
         self.ended = False
         self._reason = ""
+        self._fenced: str | None = None
         self._status: AgentStatus | None = None
         self._cancel: Callable[[], object] | None = None
         self._lock = Lock()
@@ -38,6 +39,16 @@ class Stop:
             cancel()
         return True
 
+    def fence(self, why: str) -> None:
+        """Another owner took the run's agent id: the run ends as aborted, also if its workflow returns a value.
+
+        Somebody would act on that value while the new owner is at work.
+        """
+        with self._lock:
+            if not self.ended:
+                self._fenced = why
+        self.request(why)
+
     def on_request(self, cancel: Callable[[], object]) -> None:
         """Have ``cancel`` called by a request, because the run may be suspended where it sees none."""
         with self._lock:
@@ -48,12 +59,19 @@ class Stop:
         if self._status is not None:
             raise RunAborted(self._reason)
 
+    def check_fence(self) -> None:
+        """Raise :class:`RunAborted` if the run's agent id has another owner."""
+        if self._fenced is not None:
+            raise RunAborted(self._fenced)
+
     def end(self, error: BaseException | None) -> tuple[AgentStatus, BaseException | None]:
         """The workflow raised ``error`` or returned: say how the run ends. Threads that outlive it stop too."""
         with self._lock:
             self.ended = self.halted = True
             asked = self._status
             status = run_status(error)
+            if error is None and self._fenced is not None:
+                return AgentStatus.ABORTED, RunAborted(self._fenced)
             if error is None:
                 self._status = None
                 return status, None

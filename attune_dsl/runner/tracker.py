@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 class Tracker:
     """Keeps the agent's stage and progress up to date: the stage that began last of those that still run.
 
-    Where none runs, the one that ended last stays shown. Never blocks; safe on any thread.
+    Where none runs, the one that ended last stays shown, and how long the agent may go on without progress is the
+    workflow's business again. Never blocks; safe on any thread.
     """
 
     __slots__ = ("_progress", "_running", "_tokens", "_touch")
@@ -24,7 +25,7 @@ class Tracker:
     def __init__(self, agent: Agent, progress: Progress) -> None:
         self._touch = agent.touch
         self._progress = progress
-        self._running: dict[int, tuple[str, int, str | None]] = {}
+        self._running: dict[int, tuple[str, int, str | None, float | None]] = {}
         self._tokens = count(1).__next__
 
     def enter(self, use: StageUse) -> int:
@@ -35,20 +36,22 @@ class Tracker:
 
     def attempt(self, token: int, use: StageUse, number: int) -> None:
         """An attempt of a call began."""
-        self._running[token] = (use.name, number, use.tier)
-        self._touch(use.name, self._progress.fraction, number, use.tier)
+        stall_after = use.stall_after
+        self._running[token] = (use.name, number, use.tier, stall_after)
+        self._touch(use.name, self._progress.fraction, number, use.tier, None, stall_after, "began")
 
     def leave(self, token: int) -> None:
         """A call ended; the progress was counted already."""
         running = self._running
-        shown = running.pop(token)
+        name, number, tier, _ = running.pop(token)
+        stall_after, act = None, "ended"
         if running:
             # Where another thread changes it between two steps, that thread shows what it did.
             with suppress(KeyError, RuntimeError, StopIteration):
-                shown = running[next(reversed(running))]
-        name, number, tier = shown
-        self._touch(name, self._progress.fraction, number, tier)
+                name, number, tier, stall_after = running[next(reversed(running))]
+                act = ""
+        self._touch(name, self._progress.fraction, number, tier, None, stall_after, act)
 
     def note(self, frame: Frame, note: str | None) -> None:
         """The code of a frame said how far it is."""
-        self._touch(frame.stage, self._progress.fraction, frame.attempt, frame.tier, note)
+        self._touch(frame.stage, self._progress.fraction, frame.attempt, frame.tier, note, frame.stall_after)

@@ -120,6 +120,7 @@ def decode_payload(data: bytes) -> Any:
     return _DECODER.decode(data)
 
 
+_WORDS: Final = msgspec.json.Decoder(list[str])
 _PROGRESS: Final = msgspec.json.Decoder(tuple[float | None, str | None])
 
 
@@ -132,3 +133,8 @@ def decode_progress(data: bytes) -> tuple[float | None, str | None]:
     if fraction is not None and not 0.0 <= fraction <= 1.0:
         raise ValueError(f"{fraction} is no progress from 0 to 1")
     return fraction, note
+
+
+def decode_words(data: bytes) -> list[str]:
+    """Decode what a process did that acts for an agent: ``["sent", type, "to", target]``. Raises ``ValueError``."""
+    return _WORDS.decode(data)

@@ -93,7 +93,7 @@ def join(
 ) -> Command:
     """Join an agent. Reply: ``[b"joined", epoch, now, died_at]`` or ``[b"taken", host, pid, machine, epoch]``.
 
-    ``takeover`` is ``"0"``, ``"1"``, or the epoch of an owner whose process is known to be gone; ``by`` says to an
+    ``takeover`` is ``"0"``, ``"1"``, or ``"#<epoch>"`` of an owner whose process is known to be gone; ``by`` says to an
     owner that is replaced who did it.
     """
     names = (

@@ -157,3 +157,22 @@ def test_watch_outlives_the_store_and_says_that_it_is_not_up_to_date(terminal: C
         watch.until(None)
         assert watch.process.wait() == 0
     assert terminal("store", "stop").code == 0
+
+
+@pytest.mark.parametrize("columns", [40, 60, 120])
+def test_the_page_of_one_agent_fits(terminal: Cli, columns: int) -> None:
+    terminal("run", "flows:release", "version=1")
+    seen, _ = on_terminal(terminal, columns, "agents", "show", "release")
+    lines = plain(seen)
+    assert max(map(len, lines)) <= columns
+    assert any(re.fullmatch(r"status +✓ completed", line) for line in lines)
+    assert any(re.fullmatch(r"✓  build  completed .*", line) for line in lines)
+
+
+def test_watch_on_a_terminal_that_cannot_move_its_cursor_writes_lines(terminal: Cli) -> None:
+    terminal("run", "flows:release", "version=1")
+    with Terminal(terminal, 80, "agents", "--watch", kind="dumb") as watch:
+        assert "\x1b[" not in watch.until("listed   release  completed")
+        watch.process.send_signal(signal.SIGINT)
+        watch.until(None)
+        assert watch.process.wait() == 0

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
+from following import Follow, Following
 from peers import Peers
 from proxy import Proxy
 
@@ -71,6 +72,20 @@ def proxy(store: Store, peers: Peers) -> Iterator[Proxy]:
     yield proxy
     peers.close()  # while they still can
     proxy.close()
+
+
+@pytest.fixture
+def follow(store: Store, peers: Peers) -> Iterator[Follow]:
+    """Followers of the test's namespace; each is closed at the end, if it is not yet."""
+    followers: list[Following] = []
+
+    def start(url: str | None = None) -> Following:
+        followers.append(Following(url or peers.elsewhere(), store.namespace))
+        return followers[-1]
+
+    yield start
+    for follower in followers:
+        follower.close()
 
 
 @pytest.fixture

@@ -121,7 +121,7 @@ def test_two_hundred_agents_beat_with_one_command(peers: Peers, proxy: Proxy, wa
     beat = Heartbeat(interval=0.15, ttl=30)
     crowd = [peers.join(f"agent-{n}", url=proxy.url, heartbeat=beat, coordination=None) for n in range(200)]
     redis, leases = peers.store.redis, f"{peers.store.prefix}leases"
-    wait_until(lambda: not any(peer.member._changed for peer in crowd))
+    wait_until(lambda: not any(peer.member.doing.is_changed for peer in crowd))
 
     def scores() -> set[float]:
         return {score for _, score in redis.zrange(leases, 0, -1, withscores=True)}  # type: ignore[union-attr]

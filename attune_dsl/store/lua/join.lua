@@ -2,7 +2,7 @@
 -- KEYS  agent:<id> leases order ended pulse timeline stages:<id>
 -- ARGV  id link ttl_ms known_epoch ('0': a new incarnation) takeover hub inbox_prefix agent_prefix by
 --       field value …
--- takeover is '0', '1', or the epoch of an owner of which the caller knows that its process is gone; `by` is told to
+-- takeover is '0', '1', or '#' and the epoch of an owner whose process the caller knows to be gone; `by` is told to
 -- the owner that is replaced.
 -- Returns {'joined', epoch, now, died_at} or {'taken', host, pid, machine, epoch}; died_at is when an earlier
 -- incarnation that did not end properly was last alive ('0': there is none): what came before may have been taken by it.
@@ -29,7 +29,7 @@ if not (epoch and not ended_at and held[6] == hub and takeover ~= '1') then
     local spared = lease > now or not extended and now <= till and swallowed(lease, ttl, interval, from, till)
     alive = spared and pulse[3] == '1'
   end
-  if alive and takeover ~= '1' and takeover ~= epoch then
+  if alive and takeover ~= '1' and takeover ~= '#' .. epoch then
     return { 'taken', held[3], held[4], held[7] or '', epoch }
   end
   if epoch and not ended_at then

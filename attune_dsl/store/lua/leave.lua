@@ -5,7 +5,8 @@
 if not owns(KEYS[1], ARGV[1]) then return 'fenced' end
 if redis.call('HEXISTS', KEYS[1], 'ended_at') == 1 then return 'ended' end
 local id, epoch, now, rows = ARGV[2], ARGV[3], clock(), 2 * tonumber(ARGV[5])
-redis.call('HSET', KEYS[1], 'status', ARGV[4], 'ended_at', fmt(now), 'owner', epoch, unpack(ARGV, 6 + rows))
+redis.call('HSET', KEYS[1], 'status', ARGV[4], 'ended_at', fmt(now), 'owner', epoch, 'beat_at', '',
+  unpack(ARGV, 6 + rows))
 if rows > 0 then redis.call('HSET', KEYS[5], unpack(ARGV, 6, 5 + rows)) end
 local keep = kept(redis.call('HGET', KEYS[1], 'keep'))
 retire(KEYS[2], KEYS[3], KEYS[1], KEYS[5], id .. '#' .. epoch, now, keep)

@@ -67,16 +67,28 @@ local function steady(leases, pulse, agents, now)
   return now
 end
 
+-- Whether nobody looked when the first lease lapsed. Whoever beats knows when that is, so somebody would have, within the
+-- interval that a loss may take to be found.
+local function unattended(leases, agents, now, at)
+  local first = redis.call('ZRANGE', leases, 0, 0, 'WITHSCORES')
+  local score = tonumber(first[2] or '')
+  if not score or score <= at or score > now then return false end
+  local agent = agents .. (string.match(first[1], '^(.*)#%d+$') or '')
+  local held = redis.pcall('HMGET', agent, 'interval')
+  return now - score > (tonumber(held[1] or '') or LATE)
+end
+
 -- Was everybody silent? Then leases have lapsed of agents that live: the server was away, or the machine asleep, or a
--- clock was set. Three things tell: nobody beat for two intervals, nobody beat while the caller had no link (`down_at`),
--- the caller's command took too long (`asked_at`). Keeps the silence, and whether somebody who beat before it has come
+-- clock was set. Four things tell: nobody beat for two intervals, nobody beat while the caller had no link (`down_at`),
+-- the caller's command took too long (`asked_at`), nobody looked when a lease lapsed. Keeps the silence, and whether somebody who beat before it has come
 -- back (`own_at` > 0): only that proves that it was not simply the end of all.
 local function silence(leases, pulse, agents, now, interval, own_at, down_at, asked_at)
   local at = steady(leases, pulse, agents, now)
   local known = redis.call('HMGET', pulse, 'from', 'until', 'witnessed')
   local from, till = tonumber(known[1] or '') or 0, tonumber(known[2] or '') or 0
   local witnessed = known[3] == '1'
-  if at and (now - at > 2 * interval or (down_at > 0 and at <= down_at) or now - asked_at > LATE) then
+  if at and (now - at > 2 * interval or (down_at > 0 and at <= down_at) or now - asked_at > LATE
+      or unattended(leases, agents, now, at)) then
     if at > till then from, witnessed = at, false end
     till, witnessed = now + interval + RETURN, witnessed or own_at > 0
     redis.call('HSET', pulse, 'from', fmt(from), 'until', fmt(till), 'witnessed', witnessed and '1' or '0')

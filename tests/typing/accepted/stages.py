@@ -16,7 +16,7 @@ def size(path: str) -> int:
     return len(path)
 
 
-@stage(timeout=5, retry_on=OSError, name="fetch it", tier=None)
+@stage(timeout=5, retry_on=OSError, name="fetch it", tier=None, stall_after=60)
 async def fetch(url: str) -> bytes:
     return url.encode()
 
@@ -84,7 +84,7 @@ def with_facade(signals: Signals) -> None:
 
 
 # Options keep the type.
-assert_type(build.options(tier="premium", retries=2, limit=4)("1"), str)
+assert_type(build.options(tier="premium", retries=2, limit=4, stall_after=None)("1"), str)
 assert_type(announce.options(on_error="raise")("app"), str)
 
 # map and amap take the items of the first parameter and return the values.

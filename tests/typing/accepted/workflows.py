@@ -1,6 +1,7 @@
 """What mypy --strict makes of workflows; every line here must pass."""
 
 from collections.abc import Coroutine
+from types import MappingProxyType
 from typing import Any, assert_type
 
 from attune_dsl import Context, Coordination, Heartbeat, Signals, stage, workflow
@@ -26,7 +27,7 @@ async def deploy(count: int) -> int:
     return count
 
 
-@workflow(heartbeat=True)
+@workflow(heartbeat=True, display_name="With signals", metadata=MappingProxyType({"team": "data"}))
 def with_signals(signals: Signals, count: int) -> int:
     return count
 
@@ -49,6 +50,8 @@ assert_type(with_context(), str)
 # Options of a run keep it as well.
 blue = release.options(agent_id="blue", store="memory://", namespace="team", takeover=True)
 assert_type(blue("1"), list[str])
+assert_type(release.options(display_name="Release", metadata={"team": "data", "n": [1]})("1"), list[str])
+assert_type(release.options(display_name=None, metadata=None)("1"), list[str])
 assert_type(release.options(heartbeat=False, stages=None)("1", dry=True), list[str])
 
 

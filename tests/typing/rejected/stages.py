@@ -71,6 +71,7 @@ stage(retires=3)  # E: call-overload
 stage(retries="3")  # E: call-overload
 stage(tier="expensive")  # E: call-overload
 stage(tier="auto")  # E: call-overload
+stage(stall_after="60")  # E: call-overload
 build.options(limits=3)  # E: call-overload
 build.options(on_error="ignore")  # E: call-overload
 

@@ -36,8 +36,12 @@ async def unawaited() -> None:
 workflow(heartbeats=True)  # E: call-overload
 workflow(heartbeat=5)  # E: call-overload
 workflow(takeover=True)  # E: call-overload
+workflow(stall_after=60)  # E: call-overload
+workflow(display_name=5)  # E: call-overload
+workflow(metadata={1: "one"})  # E: dict-item
 release.options(agentid="x")  # E: call-arg
 release.options(agent_id=5)  # E: arg-type
+release.options(metadata=["team"])  # E: arg-type
 run(release)  # E: run
 run(release, 1)  # E: run
 result: RunResult[int] = run(release, "1")  # E: run

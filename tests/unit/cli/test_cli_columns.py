@@ -38,3 +38,8 @@ def test_an_empty_column_goes_at_once() -> None:
 
 def test_wide_characters_count_their_cells() -> None:
     assert fit((Column("", 0),), [row("日本")], 80) == {0: 4}
+
+
+def test_what_the_more_important_columns_leave_goes_to_the_next_that_fits() -> None:
+    columns = (Column("name"), Column("state", 1), Column("note", 2), Column("pid", 3))
+    assert fit(columns, [row("ab", "running", "something to say", "7")], 20) == {0: 4, 1: 7, 3: 3}

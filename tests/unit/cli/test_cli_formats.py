@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from attune_dsl.cli import formats
@@ -61,3 +63,20 @@ def test_percent_is_complete_only_at_the_end(fraction: float | None, expected: s
 def test_one_line_is_one_line() -> None:
     assert formats.one_line(" a\n  b\tc ") == "a b c"
     assert formats.one_line("x" * 300, 10) == "xxxxxxxxx…"
+    assert formats.one_line("a\x1b[2Jb\x00") == "a�[2Jb�"
+
+
+def test_about_is_the_largest_unit_alone() -> None:
+    assert [formats.about(age) for age in (None, 5.9, 725.0, 4000.0, 200_000.0)] == ["", "5s", "12m", "1h", "2d"]
+
+
+def test_a_moment_is_a_date_and_a_time_of_day() -> None:
+    assert re.fullmatch(r"2023-11-1[345] \d\d:\d\d:20", formats.moment(1_700_000_000.0))
+
+
+@pytest.mark.parametrize(
+    ("amount", "expected"),
+    [(None, ""), (0.0, "0.00"), (0.4213, "0.4213"), (0.99996, "1.00"), (12.5, "12.50"), (1234.5, "1,234.50")],
+)
+def test_cost(amount: float | None, expected: str) -> None:
+    assert formats.cost(amount) == expected

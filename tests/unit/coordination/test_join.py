@@ -4,27 +4,35 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
+from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from attune_dsl.coordination.agent import Agent
 from attune_dsl.coordination.join import AsyncJoined, Joined, join
-from attune_dsl.coordination.listing import list_agents
+from attune_dsl.coordination.monitor import AsyncMonitor, Monitor
 from attune_dsl.coordination.signals import AsyncSignals, Signals
 from attune_dsl.exceptions import (
     AgentIdTaken,
     BlockingCallInLoop,
     InvalidName,
+    NotAJsonValue,
+    PayloadTooLarge,
     RunAborted,
     StoreConfigError,
     StoreUnavailable,
     UsageError,
 )
-from attune_dsl.hub.drive import drive
-from attune_dsl.model import AgentRecord, AgentStatus
+from attune_dsl.model import AgentRecord, AgentStatus, Reason
 
 if TYPE_CHECKING:
     from conftest import Store
+
+
+WaitUntil = Callable[..., Any]
 
 
 @pytest.fixture
@@ -38,7 +46,16 @@ def where(store: Store) -> dict[str, Any]:
 
 
 def record_of(store: Store, agent_id: str) -> AgentRecord:
-    (record,) = (each for each in drive(list_agents(**where(store))) if each.agent_id == agent_id)
+    with Monitor(**where(store)) as monitor:
+        record = monitor.agent(agent_id)
+    assert record is not None
+    return record
+
+
+async def record_seen(store: Store, agent_id: str) -> AgentRecord:
+    async with AsyncMonitor(**where(store)) as monitor:
+        record = await monitor.agent(agent_id)
+    assert record is not None
     return record
 
 
@@ -59,11 +76,9 @@ async def test_async_code_joins_with_async_with(store: Store) -> None:
         assert isinstance(me, AsyncJoined)
         assert isinstance(me.signals, AsyncSignals)
         assert me.agent_id == "ops"
-        (record,) = await list_agents(**where(store))
-        assert not record.status.is_final
+        assert not (await record_seen(store, "ops")).status.is_final
 
-    (record,) = await list_agents(**where(store))
-    assert record.status is AgentStatus.COMPLETED
+    assert (await record_seen(store, "ops")).status is AgentStatus.COMPLETED
 
 
 def test_scripts_signal_each_other(store: Store) -> None:
@@ -135,10 +150,13 @@ async def test_a_blocking_join_in_a_loop_is_refused(store: Store) -> None:
         ("o\nps", {}, InvalidName),
         ("ops", {"namespace": "{x}"}, InvalidName),
         ("ops", {"store": "http://localhost"}, StoreConfigError),
+        ("ops", {"display_name": ""}, InvalidName),
+        ("ops", {"metadata": {"who": {1}}}, NotAJsonValue),
+        ("ops", {"metadata": {"text": "x" * 9000}}, PayloadTooLarge),
     ],
 )
 def test_a_mistake_is_told_when_it_is_entered(agent_id: str, how: dict[str, Any], error: type[Exception]) -> None:
-    joining = join(agent_id, **{"store": "memory://tests", **how})
+    joining = join(agent_id, **({"store": "memory://tests"} | how))
 
     with pytest.raises(error), joining:
         pass
@@ -164,3 +182,72 @@ def test_the_environment_names_store_and_namespace(store: Store, monkeypatch: py
 
     with join("ops"):
         assert not record_of(store, "ops").status.is_final
+
+
+def test_people_are_shown_who_it_is(store: Store) -> None:
+    with join("ops", display_name="Operations", metadata={"team": "data"}, **where(store)) as me:
+        record = record_of(store, "ops")
+
+        assert (me.display_name, me.metadata) == ("Operations", {"team": "data"})
+        assert (record.display_name, record.metadata) == ("Operations", {"team": "data"})
+    with join("ops", **where(store)) as me:
+        assert (me.display_name, me.metadata) == (None, {})
+
+
+def test_a_script_says_how_far_it_is(store: Store, wait_until: WaitUntil) -> None:
+    with join("ops", **where(store)) as me:
+        me.progress(0.5, "half")
+        wait_until(lambda: record_of(store, "ops").progress == 0.5)
+        assert record_of(store, "ops").note == "half"
+
+        me.progress(0.25)
+        me.progress(note="three quarters")
+        wait_until(lambda: record_of(store, "ops").note == "three quarters")
+        assert record_of(store, "ops").progress == 0.5
+
+
+async def test_in_async_code_progress_is_not_awaited(store: Store) -> None:
+    async with join("ops", display_name="Operations", **where(store)) as me:
+        me.progress(0.5)
+        assert me.display_name == "Operations"
+        await me.signals.send("go", "bob")  # what was said before is published before
+
+        assert (await record_seen(store, "ops")).progress == 0.5
+
+
+@pytest.mark.parametrize("fraction", [-0.1, 1.1, float("nan")])
+def test_progress_is_from_0_to_1(store: Store, fraction: float) -> None:
+    with join("ops", **where(store)) as me, pytest.raises(ValueError, match="a fraction from 0 to 1"):
+        me.progress(fraction)
+
+
+def test_threads_report_progress_one_after_the_other(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two at the same time the slower one could move it back."""
+    both = threading.Barrier(2)
+    met: list[int] = []
+
+    def meet(self: object, fraction: float | None, note: str | None) -> None:
+        with suppress(threading.BrokenBarrierError):
+            met.append(both.wait(0.1))
+
+    monkeypatch.setattr(Agent, "advance", meet)
+    with join("ops", **where(store)) as me:
+        threads = [threading.Thread(target=me.progress, args=[0.5]) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    assert met == []
+
+
+def test_a_script_whose_id_was_taken_over_has_no_signals(store: Store) -> None:
+    with join("ops", **where(store)) as first, join("ops", takeover=True, **where(store)):
+        nothing = first.signals.wait("go")
+
+        assert first.degraded
+        assert not nothing
+        assert nothing.reason is Reason.UNAVAILABLE
+        assert "taken over" in nothing.detail
+        first.progress(0.5)
+    assert record_of(store, "ops").progress == 1.0

@@ -47,6 +47,7 @@ def test_a_bare_stage_has_the_documented_defaults():
         "timeout": None,
         "limit": None,
         "on_error": "raise",
+        "stall_after": None,
     }
 
 
@@ -61,6 +62,8 @@ def test_a_bare_workflow_has_the_documented_defaults():
         "store": None,
         "namespace": None,
         "takeover": False,
+        "display_name": None,
+        "metadata": None,
     }
 
 
@@ -77,16 +80,19 @@ def test_stage_options_are_kept_in_their_normal_form():
         "backoff": 1,
         "retry_on": OSError,
         "timeout": 5,
+        "stall_after": 60,
     }
     spec = stage(**options)(fetch.fn).spec
-    assert spec == ("call", "cheap", 3, 1.0, (OSError,), 5.0, None, "raise")
+    assert spec == ("call", "cheap", 3, 1.0, (OSError,), 5.0, None, "raise", 60.0)
     assert type(spec.tier) is str
 
 
 def test_workflow_options_are_kept():
     beat, part = Heartbeat(interval=1), Coordination(required=True)
-    flow = workflow(heartbeat=beat, coordination=part, stages=[fetch], agent_id="blue", timeout=9)(deploy.fn)
-    assert flow.spec == ("deploy", beat, part, (fetch,), "blue", 9.0, None, None, False)
+    options = {"agent_id": "blue", "timeout": 9, "display_name": "Blue deploy", "metadata": {"team": "data"}}
+    flow = workflow(heartbeat=beat, coordination=part, stages=[fetch], **options)(deploy.fn)
+    shown = ("Blue deploy", {"team": "data"})
+    assert flow.spec == ("deploy", beat, part, (fetch,), "blue", 9.0, None, None, False, *shown)
 
 
 def test_options_returns_a_configured_copy_and_leaves_the_original():
@@ -97,7 +103,7 @@ def test_options_returns_a_configured_copy_and_leaves_the_original():
         4,
         "collect",
     )
-    assert build.spec == ("build", None, 0, 0.1, (Exception,), None, None, "raise")
+    assert build.spec == ("build", None, 0, 0.1, (Exception,), None, None, "raise", None)
     assert copy("1") == "app-1"
 
 
@@ -107,7 +113,43 @@ def test_options_of_a_copy_start_from_the_copy():
 
 def test_workflow_options_for_one_run():
     copy = release.options(agent_id="blue", store="memory://", namespace="team", takeover=True, heartbeat=True)
-    assert copy.spec == ("release", True, False, None, "blue", None, "memory://", "team", True)
+    assert copy.spec == ("release", True, False, None, "blue", None, "memory://", "team", True, None, None)
+
+
+def test_a_run_s_options_replace_what_was_declared():
+    declared = workflow(display_name="Release", metadata={"team": "data", "by": "cron"})(release.fn)
+    own = declared.options(display_name=None, metadata={"by": "hand"})
+    assert (own.spec.display_name, own.spec.metadata) == (None, {"by": "hand"})
+    assert (declared.spec.display_name, declared.spec.metadata) == ("Release", {"team": "data", "by": "cron"})
+    assert declared.options(metadata=None).spec.metadata is None
+
+
+def test_a_stage_s_stall_after_can_be_changed_and_taken_off():
+    slow = stage(stall_after=60)(build.fn)
+    assert slow.options(stall_after=0.5).spec.stall_after == 0.5
+    assert slow.options(stall_after=None).spec.stall_after is None
+
+
+def test_metadata_is_a_copy_that_nobody_changes():
+    inner, items = {"name": "data"}, [1, 2]
+    written = {"team": inner, "items": items, "pair": (1, {"x": 1})}
+    flow = workflow(metadata=written)(release.fn)
+    written["more"], inner["name"] = True, "other"
+    items.append(3)
+    assert flow.spec.metadata == {"team": {"name": "data"}, "items": [1, 2], "pair": [1, {"x": 1}]}
+    with pytest.raises(TypeError):
+        flow.spec.metadata["more"] = True
+
+
+def test_what_is_no_json_in_metadata_is_kept_until_a_run_joins():
+    value = object()
+    assert workflow(metadata={"value": value})(release.fn).spec.metadata["value"] is value
+
+
+def test_metadata_that_contains_itself_is_refused():
+    loop = {}
+    loop["itself"] = loop
+    assert "it is nested too deeply, or contains itself" in message(lambda: workflow(metadata=loop))
 
 
 def test_a_copy_can_have_another_name():
@@ -185,6 +227,17 @@ def test_an_unknown_option_is_named_with_its_near_miss(declare, said):
         (lambda: workflow(coordination="yes"), "write True, False or a policy such as Coordination(ttl=60)"),
         (lambda: workflow(timeout=-1), "@workflow(timeout=-1): write seconds"),
         (lambda: workflow(agent_id=5), "@workflow(agent_id=5): write a name as a string"),
+        (lambda: stage(stall_after=0), "@stage(stall_after=0): write seconds, as a number above 0, or None for what"),
+        (lambda: stage(stall_after=True), "or None for what the workflow's heartbeat says"),
+        (lambda: stage(stall_after=float("inf")), "write seconds, as a number above 0"),
+        (lambda: build.options(stall_after="1"), "build.options(stall_after='1'): write seconds"),
+        (lambda: workflow(stall_after=1), "@workflow has no option 'stall_after'"),
+        (lambda: workflow(display_name=""), "@workflow(display_name=''): a name has 1 to 128 characters"),
+        (lambda: workflow(display_name="a\nb"), "a name has no control characters"),
+        (lambda: release.options(display_name=5), "release.options(display_name=5): write a name as a string"),
+        (lambda: workflow(metadata="team"), "write a mapping, as in metadata={'team': 'data'}"),
+        (lambda: workflow(metadata=[("a", 1)]), "write a mapping"),
+        (lambda: workflow(metadata={1: "one"}), "@workflow(metadata={1: 'one'}): its keys are strings, and 1 is none"),
         (lambda: workflow(stages="build"), "write a list of stages, as in stages=[build, announce]"),
         (lambda: workflow(stages=[len]), "is not a stage: list functions marked @stage"),
         (lambda: workflow(stages=["build"]), "'build' is not a stage"),

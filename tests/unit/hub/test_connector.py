@@ -123,7 +123,7 @@ def test_a_beat_that_is_not_answered_costs_the_link(
 ) -> None:
     """An error is no answer either."""
     a = peers.join("a", heartbeat=QUICK)
-    wait_until(lambda: not a.member._changed)
+    wait_until(lambda: not a.member.doing.is_changed)
     monkeypatch.setattr("attune_dsl.store.scripts.beat", lambda *_, **__: ("NOSUCHCOMMAND",))
     wait_until(lambda: a.hub.link.outages >= 1)
     monkeypatch.undo()
@@ -137,7 +137,7 @@ def test_what_agents_say_is_said_again_now_and_then(store: Store, peers: Peers, 
     """§6: hashes have long TTLs that are renewed hourly, so that a beat stays one command."""
     a = peers.join("a", heartbeat=QUICK)
     mute = peers.join("mute", heartbeat=None)
-    wait_until(lambda: not a.member._changed)
+    wait_until(lambda: not a.member.doing.is_changed)
     keys = [f"{store.prefix}agent:{name}" for name in ("a", "mute")]
     for key in keys:
         store.redis.expire(key, 100)
@@ -153,7 +153,7 @@ def test_a_hub_without_agents_keeps_its_own_keys(
     store: Store, monkeypatch: pytest.MonkeyPatch, wait_until: WaitUntil
 ) -> None:
     """A listing that is watched for long, say."""
-    monkeypatch.setattr("attune_dsl.hub.beater.IDLE_INTERVAL", 0.02)
+    monkeypatch.setattr("attune_dsl.hub.beater.idle_interval", lambda: 0.02)
     hub = open_hub(store.url, store.namespace)
     try:
         wait_until(lambda: hub.link.up)

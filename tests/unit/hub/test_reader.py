@@ -11,6 +11,7 @@ from attune_dsl.hub.entries import EntryReader
 from attune_dsl.hub.member import Member, Profile
 from attune_dsl.hub.parker import Parker, parker
 from attune_dsl.hub.reader import Reader
+from attune_dsl.hub.watch import Watch, Watches
 from attune_dsl.store import codec
 from attune_dsl.store.connection import ConnectionLost, ReplyError
 from attune_dsl.store.keys import Keys
@@ -29,6 +30,8 @@ class Owner:
         self.entries.credible_order = 1_000
         self.refreshed: list[str] = []
         self.losses: list[str] = []
+        self.expelled: list[tuple[str, str]] = []
+        self.watches = Watches(self)  # type: ignore[arg-type]
 
     def unattended(self) -> None:
         """Nothing is read here."""
@@ -38,6 +41,12 @@ class Owner:
 
     def refresh(self, member: Member) -> None:
         self.refreshed.append(member.agent_id)
+
+    def expel(self, member: Member, by: str) -> None:
+        self.expelled.append((member.agent_id, by))
+
+    def stall_at(self, due: float) -> None:
+        """Nothing stalls here."""
 
     def status_soon(self) -> None:
         """Nothing is published here."""
@@ -93,8 +102,19 @@ def mail(order: int, target: str) -> list[Any]:
     return copy(order, target, agent=target.encode(), at=f"9-{order}".encode())
 
 
-def reply(*, inbox: list[Any] | None = None, broadcasts: list[Any] | None = None) -> dict[bytes, list[Any]]:
-    streams = {KEYS.inbox("hub.1").encode(): inbox, KEYS.broadcast.encode(): broadcasts}
+def word(*parts: bytes) -> list[Any]:
+    """An entry of the inbox that is no signal."""
+    return [b"2-1", list(parts)]
+
+
+def reply(
+    *, inbox: list[Any] | None = None, broadcasts: list[Any] | None = None, events: list[Any] | None = None
+) -> dict[bytes, list[Any]]:
+    streams = {
+        KEYS.inbox("hub.1").encode(): inbox,
+        KEYS.broadcast.encode(): broadcasts,
+        KEYS.timeline.encode(): events,
+    }
     return {name: entries for name, entries in streams.items() if entries}
 
 
@@ -206,3 +226,79 @@ def test_a_reader_is_silent_only_while_it_waits_for_an_answer(reader: Reader, mo
     assert reader.is_silent is True
     reader._owed = True
     assert reader.is_silent is False
+
+
+# What is not for a mailbox
+
+
+def test_progress_that_another_process_tells_is_the_agents(owner: Owner, reader: Reader) -> None:
+    """A command under ``exec`` says how far it is."""
+    a = owner.join("a", has_mailbox=False)
+
+    reader._on_reply(reply(inbox=[word(b"agent", b"a", b"progress", b'[0.4,"half of it"]')]))
+
+    assert [a.doing.fields()[name] for name in ("progress", "note")] == ["0.4", "half of it"]
+
+
+@pytest.mark.parametrize("progress", [b"", b"[", b"[2,null]", b"[-0.1,null]", b'["x",null]', b"{}", b"[" * 99_999])
+def test_progress_that_is_none_is_skipped_alone(owner: Owner, reader: Reader, progress: bytes) -> None:
+    a = owner.join("a")
+
+    reader._on_reply(reply(inbox=[word(b"agent", b"a", b"progress", progress), mail(3, "a")]))
+
+    assert (a.doing.fields()["progress"], orders(a), owner.entries.skipped) == ("0.0", [3], 1)
+
+
+@pytest.mark.parametrize(("epoch", "expelled"), [(b"1", [("a", "pid 8 on there")]), (b"2", []), (b"", [])])
+def test_only_the_incarnation_that_was_replaced_goes(
+    owner: Owner, reader: Reader, epoch: bytes, expelled: list[tuple[str, str]]
+) -> None:
+    """The one that replaced it may live in this process, too."""
+    owner.join("a", epoch=1)
+
+    reader._on_reply(reply(inbox=[word(b"fenced", b"a", b"epoch", epoch, b"by", b"pid 8 on there")]))
+    reader._on_reply(reply(inbox=[word(b"fenced", b"stranger", b"epoch", b"1")]))
+
+    assert expelled == owner.expelled
+
+
+def test_a_nudge_is_nothing_and_what_is_unknown_is_skipped(owner: Owner, reader: Reader) -> None:
+    reader._on_reply(reply(inbox=[word(b"nudge", b"1")]))
+    assert owner.entries.skipped == 0
+
+    reader._on_reply(reply(inbox=[word(b"dance", b"1")]))
+    assert owner.entries.skipped == 1
+
+
+def test_what_happens_to_agents_is_handed_to_who_follows(owner: Owner, reader: Reader) -> None:
+    watch = Watch(reader.pump)
+    owner.watches._watches.append(watch)
+    owner.watches.cursor = "4-0"
+    event = [b"5-1", [b"kind", b"lost", b"agent", b"b", b"epoch", b"7", b"at", b"2500"]]
+
+    reader._on_reply(reply(inbox=[mail(3, "a")], events=[event]))
+
+    entries, _ = watch.pop()
+    assert [(entry.id, entry.kind, entry.agent_id, entry.epoch, entry.at) for entry in entries] == [
+        ("5-1", "lost", "b", "7", 2.5)
+    ]
+    assert (owner.watches.cursor, reader.read_up_to) == ("5-1", "2-3")
+
+
+@pytest.mark.parametrize("cursor", ["", "4-0"])
+def test_the_timeline_is_read_only_where_somebody_follows(owner: Owner, reader: Reader, cursor: str) -> None:
+    written: list[bytes] = []
+
+    class Line:
+        def write(self, data: bytes) -> bool:
+            written.append(data)
+            return True
+
+    reader._connection = Line()  # type: ignore[assignment]
+    reader._owed = True
+    owner.watches.cursor = cursor
+
+    reader.ask()
+
+    assert (KEYS.timeline.encode() in written[0]) is bool(cursor)
+    assert written[0].endswith(b"$3\r\n4-0\r\n" if cursor else b"$3\r\n1-0\r\n")

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from fake_agents import FakeAgent
 
 from attune_dsl import (
     AgentIdTaken,
@@ -22,61 +23,7 @@ from attune_dsl import (
     stage,
     workflow,
 )
-from attune_dsl.coordination import agent as agent_module
-from attune_dsl.runner.loops import running_loop
 from attune_dsl.runner.run import active
-
-
-class FakeAgent:
-    """An agent that notes what it is told."""
-
-    namespace, store_label, degraded = "space", "the store", True
-
-    def __init__(self, agent_id, options):
-        self.agent_id = agent_id
-        self.options = options
-        self.touches, self.left, self.given_back = [], [], []
-
-    def touch(self, stage, progress, attempt=1, tier=None, note=None):
-        self.touches.append((stage, round(progress, 2), attempt, tier, note))
-
-    def signals(self, taken=None):
-        return FakeFacade(taken)
-
-    async_signals = signals
-
-    def give_back(self, taken):
-        self.given_back.append(list(taken))
-
-    async def leave(self, status, error=None):
-        if running_loop() is not None:
-            await asyncio.sleep(0)
-        self.left.append((status.value, error))
-
-
-class FakeFacade:
-    def __init__(self, taken):
-        self.taken = taken
-
-    def take(self, name):
-        self.taken.append(name)
-
-
-@pytest.fixture
-def agents(monkeypatch):
-    """The agents that runs entered as; ``taken`` ids are refused."""
-    entered = []
-
-    async def enter(agent_id, **options):
-        if agent_id == "taken":
-            if options["alternative"] is None:
-                raise AgentIdTaken(agent_id, "host", 1)
-            agent_id = options["alternative"]
-        entered.append(FakeAgent(agent_id, options))
-        return entered[-1]
-
-    monkeypatch.setattr(agent_module, "enter", enter)
-    return entered
 
 
 @stage(tier="cheap")

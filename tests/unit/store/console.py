@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from attune_dsl.store import scripts
 from attune_dsl.store.keys import Keys
-from attune_dsl.store.scripts import Command
+from attune_dsl.store.scripts import Command, Part, Witness
 
 if TYPE_CHECKING:
     from conftest import Store
 
 CALM_MS = 60_000
+
+
+class Beat(NamedTuple):
+    """The reply to a beat."""
+
+    now: int
+    inbox_exists: int
+    earliest: float | None
+
+
+class Sweep(NamedTuple):
+    """The reply to a sweep."""
+
+    now: int
+    earliest: float | None
+    witnessed: bool
 
 
 class Console:
@@ -40,10 +57,14 @@ class Console:
         hub: str = "hub",
         link: int = 1,
         known_epoch: str = "0",
-        takeover: bool = False,
+        takeover: str = "0",
         ttl_ms: int = CALM_MS,
-        **fields: str,
+        interval_ms: int = CALM_MS // 3,
+        by: str = "",
+        **fields: str | int,
     ) -> list[bytes]:
+        """Join as hubs do: the hash says the ttl and the interval. ``fields`` are what the agent says of itself."""
+        told = {"status": "running", "ttl": ttl_ms, "interval": interval_ms, **fields}
         found: list[bytes] = self.run(
             scripts.join(
                 self.keys,
@@ -53,7 +74,8 @@ class Console:
                 known_epoch=known_epoch,
                 takeover=takeover,
                 hub=hub,
-                fields=[part for pair in (fields or {"status": "running"}).items() for part in pair],
+                by=by,
+                fields=parts(**told),
             )
         )
         return found
@@ -71,11 +93,100 @@ class Console:
         score: float | None = self.redis.zscore(self.keys.leases, f"{agent_id}#{epoch}")
         return score
 
+    def update(self, agent_id: str, kind: str = "updated", *, owner: str | None = None, **fields: Any) -> bytes:
+        """Say something of an agent; return the reply."""
+        return self._said(
+            scripts.update(
+                self.keys, agent_id, self._signed(agent_id, owner), kind=kind, stages={}, fields=parts(**fields)
+            )
+        )
+
+    def leave(
+        self,
+        agent_id: str,
+        status: str = "completed",
+        *,
+        owner: str | None = None,
+        stages: Mapping[str, bytes] | None = None,
+        **fields: Any,
+    ) -> bytes:
+        """End an agent; return the reply."""
+        signed = self._signed(agent_id, owner)
+        return self._said(
+            scripts.leave(
+                self.keys,
+                agent_id,
+                signed,
+                signed.partition("@")[0],
+                status=status,
+                stages=stages or {},
+                fields=parts(**{"error": "", **fields}),
+            )
+        )
+
+    def _said(self, command: Command) -> bytes:
+        reply: bytes = self.run(command)
+        return reply
+
+    def _signed(self, agent_id: str, owner: str | None) -> str:
+        return self.field(agent_id, "owner") if owner is None else owner
+
     def lapse(self, agent_id: str, ms_ago: int) -> int:
         """Let the agent's lease have lapsed so long ago; return when that was."""
         at = self.now() - ms_ago
         self.redis.zadd(self.keys.leases, {f"{agent_id}#{self.field(agent_id, 'epoch')}": at})
         return at
+
+    # Liveness
+
+    def witness(self, *, interval: int = CALM_MS // 3, own_at: int = 0, down_at: int = 0, late_ms: int = 0) -> Witness:
+        """What a hub says whose command took ``late_ms``."""
+        return Witness(interval, own_at, down_at, self.now() - late_ms)
+
+    def renew(self, *members: str, ttl_ms: int = CALM_MS) -> int:
+        """Renew the leases of ``agent#epoch``; return how many were changed."""
+        until = self.now() + ttl_ms
+        changed: int = self.run(scripts.renew(self.keys, [(until, member) for member in members]))
+        return changed
+
+    def beat(
+        self, *members: str, ttl_ms: int = CALM_MS, link: str = "hub.1", read_up_to: str = "", **witness: int
+    ) -> Beat:
+        """Beat for ``members``, ``agent#epoch``, as a hub does: first it renews their leases."""
+        if members:
+            self.renew(*members, ttl_ms=ttl_ms)
+        now, inbox_exists, earliest = self.run(
+            scripts.beat(self.keys, link, witness=self.witness(**witness), hub_ttl_ms=90_000, read_up_to=read_up_to)
+        )
+        return Beat(int(now), inbox_exists, float(earliest) if earliest else None)
+
+    def sweep(self, **witness: int) -> Sweep:
+        """Look for lapsed leases."""
+        now, earliest, witnessed = self.run(scripts.sweep(self.keys, self.witness(**witness)))
+        return Sweep(int(now), float(earliest) if earliest else None, bool(witnessed))
+
+    def pulse(self, name: str) -> str:
+        value: bytes | None = self.redis.hget(self.keys.pulse, name)
+        return "" if value is None else value.decode()
+
+    def quiet(self, ms: int) -> int:
+        """Let the last beat of anybody have been so long ago; return when that was."""
+        at = self.now() - ms
+        self.redis.hset(self.keys.pulse, "at", at)
+        self.redis.expire(self.keys.pulse, 60)
+        return at
+
+    def told(self) -> list[tuple[str, str]]:
+        """What the followers were told: kinds and agents."""
+        return [(fields["kind"], f"{fields['agent']}#{fields['epoch']}") for fields in self.timeline()]
+
+    def timeline(self) -> list[dict[str, str]]:
+        entries = self.redis.xrange(self.keys.timeline)
+        return [{name.decode(): value.decode() for name, value in fields.items()} for _, fields in entries]
+
+    def losses(self) -> list[str]:
+        """The incarnations that were declared lost, as often as they were."""
+        return [member for kind, member in self.told() if kind == "lost"]
 
     # Signals
 
@@ -107,6 +218,11 @@ class Console:
             scripts.look(self.keys, agent_id, after_mail=after_mail, after_broadcast=after_broadcast)
         )
         return _ids(mail), _ids(broadcasts)
+
+
+def parts(**fields: Part) -> list[Part]:
+    """Fields as the scripts take them."""
+    return [part for pair in fields.items() for part in pair]
 
 
 def _ids(entries: list[Any]) -> list[str]:

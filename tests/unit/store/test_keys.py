@@ -15,10 +15,13 @@ KEYS = Keys("team")
         (KEYS.prefix, "attune:{team}:"),
         (KEYS.leases, "attune:{team}:leases"),
         (KEYS.ended, "attune:{team}:ended"),
+        (KEYS.pulse, "attune:{team}:pulse"),
+        (KEYS.timeline, "attune:{team}:timeline"),
         (KEYS.order, "attune:{team}:order"),
         (KEYS.broadcast, "attune:{team}:broadcast"),
         (KEYS.broadcast_info, "attune:{team}:broadcast-info"),
         (KEYS.agent("a:b"), "attune:{team}:agent:a:b"),
+        (KEYS.stages("a:b"), "attune:{team}:stages:a:b"),
         (KEYS.mail("a:b"), "attune:{team}:mail:a:b"),
         (KEYS.mail_info("a:b"), "attune:{team}:mail-info:a:b"),
         (KEYS.seen("a:b"), "attune:{team}:seen:a:b"),
@@ -46,7 +49,11 @@ def test_all_keys_of_a_namespace_are_in_one_slot(name: str) -> None:
 
     keys = [
         KEYS.leases,
+        KEYS.ended,
+        KEYS.pulse,
+        KEYS.timeline,
         KEYS.agent(name),
+        KEYS.stages(name),
         KEYS.mail(name),
         KEYS.mail_info(name),
         KEYS.seen(name),
@@ -58,6 +65,7 @@ def test_all_keys_of_a_namespace_are_in_one_slot(name: str) -> None:
 
 
 def test_agents_names_do_not_make_one_kind_of_key_into_another() -> None:
-    names = [f(name) for name in ("info:x", "x", "info") for f in (KEYS.mail, KEYS.mail_info, KEYS.agent, KEYS.seen)]
+    kinds = (KEYS.mail, KEYS.mail_info, KEYS.agent, KEYS.stages, KEYS.seen)
+    names = [kind(name) for name in ("info:x", "x", "info", "") for kind in kinds]
 
     assert len(names) == len(set(names))

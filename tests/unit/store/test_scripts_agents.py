@@ -38,9 +38,10 @@ def test_the_first_to_join_owns_the_id(console: Console) -> None:
 
 @pytest.mark.parametrize("known_epoch", ["0", "1", "7"])
 def test_an_id_with_a_live_owner_is_taken(console: Console, known_epoch: str) -> None:
-    owner = console.owner("ann", hub="one", host="there", pid="7")
+    owner = console.owner("ann", hub="one", host="there", pid="7", machine="boot")
 
-    assert console.join("ann", hub="two", known_epoch=known_epoch) == [b"taken", b"there", b"7"]
+    taken = [b"taken", b"there", b"7", b"boot", b"1"]
+    assert taken == console.join("ann", hub="two", known_epoch=known_epoch)
     assert owner == console.field("ann", "owner")
 
 
@@ -67,7 +68,7 @@ def test_a_hub_that_comes_back_too_late_finds_its_id_taken(console: Console) -> 
     console.lapse("ann", 5_000)
     console.join("ann", hub="two", host="there", pid="8")
 
-    assert console.join("ann", hub="one", link=2, known_epoch="1") == [b"taken", b"there", b"8"]
+    assert console.join("ann", hub="one", link=2, known_epoch="1") == [b"taken", b"there", b"8", b"", b"2"]
     assert console.field("ann", "owner") == "2@two.1"
 
 
@@ -105,7 +106,7 @@ def test_a_takeover_is_a_new_incarnation_also_of_the_same_hub(console: Console, 
     console.join("ann", hub="one")
     before = console.now()
 
-    word, epoch, now, died_at = console.join("ann", hub=hub, link=2, takeover=True)
+    word, epoch, now, died_at = console.join("ann", hub=hub, link=2, takeover="1")
 
     assert (word, epoch) == (b"joined", b"2")
     assert before <= int(died_at) <= int(now)
@@ -115,7 +116,7 @@ def test_a_takeover_is_a_new_incarnation_also_of_the_same_hub(console: Console, 
 
 def test_who_ended_properly_has_not_died(console: Console) -> None:
     owner = console.owner("ann", hub="one")
-    console.run(scripts.leave(console.keys, "ann", owner, "1", fields=["status", "completed"]))
+    console.leave("ann", "completed", owner=owner)
 
     assert [console.join("ann", hub="two")[place] for place in (0, 1, 3)] == [b"joined", b"2", b"0"]
     assert console.redis.zrange(console.keys.ended, 0, -1) == []
@@ -124,7 +125,7 @@ def test_who_ended_properly_has_not_died(console: Console) -> None:
 
 def test_who_ended_is_not_revived_by_its_own_hub(console: Console) -> None:
     owner = console.owner("ann")
-    console.run(scripts.leave(console.keys, "ann", owner, "1", fields=["status", "completed"]))
+    console.leave("ann", "completed", owner=owner)
 
     assert console.join("ann", link=2, known_epoch="1")[1] == b"2"
 
@@ -132,24 +133,22 @@ def test_who_ended_is_not_revived_by_its_own_hub(console: Console) -> None:
 # Updating and leaving
 
 
-def test_an_update_says_what_has_changed_and_whether_it_is_progress(console: Console) -> None:
-    owner = console.owner("ann")
+def test_an_update_says_what_has_changed_and_leaves_the_rest(console: Console) -> None:
+    """When there was progress its hub says: the script does not guess it."""
+    owner = console.owner("ann", note="first")
     console.redis.hset(console.keys.agent("ann"), "progress_at", 5)
 
-    console.run(scripts.update(console.keys, "ann", owner, progressed=False, fields=["status", "waiting"]))
-    assert (console.field("ann", "status"), console.field("ann", "progress_at")) == ("waiting", "5")
+    assert console.update("ann", owner=owner, status="waiting") == b"updated"
 
-    before = console.now()
-    reply = console.run(scripts.update(console.keys, "ann", owner, progressed=True, fields=["status", "running"]))
-    assert reply == b"updated"
-    assert before <= int(console.field("ann", "progress_at")) <= console.now()
+    found = [console.field("ann", name) for name in ("status", "note", "progress_at")]
+    assert found == ["waiting", "first", "5"]
 
 
 def test_an_update_lets_the_hash_live_longer(console: Console) -> None:
     owner = console.owner("ann")
     console.redis.expire(console.keys.agent("ann"), 5)
 
-    console.run(scripts.update(console.keys, "ann", owner, progressed=False, fields=["status", "waiting"]))
+    console.update("ann", owner=owner, status="waiting")
 
     assert console.redis.ttl(console.keys.agent("ann")) > limits.AGENT_TTL - 5
 
@@ -159,11 +158,11 @@ def test_the_final_status_stays(console: Console) -> None:
     before = console.now()
 
     replies = [
-        console.run(scripts.leave(console.keys, "ann", owner, "1", fields=["status", "failed"])),
-        console.run(scripts.leave(console.keys, "ann", owner, "1", fields=["status", "completed"])),
-        console.run(scripts.leave(console.keys, "ann", "1", "1", fields=["status", "completed"])),
-        console.run(scripts.update(console.keys, "ann", owner, progressed=True, fields=["status", "running"])),
-        console.run(scripts.update(console.keys, "ann", "1", progressed=True, fields=["status", "running"])),
+        console.leave("ann", "failed", owner=owner),
+        console.leave("ann", "completed", owner=owner),
+        console.leave("ann", "completed", owner="1"),
+        console.update("ann", owner=owner, status="running"),
+        console.update("ann", owner="1", status="running"),
     ]
 
     assert replies == [b"left", b"fenced", b"ended", b"fenced", b"ended"]
@@ -176,7 +175,7 @@ def test_who_left_has_no_lease_and_is_listed_for_an_hour(console: Console) -> No
     owner = console.owner("ann")
     before = console.now()
 
-    console.run(scripts.leave(console.keys, "ann", owner, "1", fields=["status", "completed"]))
+    console.leave("ann", "completed", owner=owner)
 
     ((member, until),) = console.redis.zrange(console.keys.ended, 0, -1, withscores=True)
     assert member == b"ann#1"
@@ -188,9 +187,9 @@ def test_who_left_has_no_lease_and_is_listed_for_an_hour(console: Console) -> No
 
 def test_who_was_replaced_does_not_end_its_successor(console: Console) -> None:
     first = console.owner("ann", hub="one")
-    console.owner("ann", hub="two", takeover=True)
+    console.owner("ann", hub="two", takeover="1")
 
-    assert console.run(scripts.leave(console.keys, "ann", first, "1", fields=["status", "failed"])) == b"fenced"
+    assert console.leave("ann", "failed", owner=first) == b"fenced"
     assert console.field("ann", "status") == "running"
     assert console.lease("ann", 2) is not None
 
@@ -202,7 +201,7 @@ def test_the_list_of_the_ended_is_bounded_in_time_and_number(console: Console) -
     console.redis.expire(console.keys.ended, 60)
     owner = console.owner("ann")
 
-    console.run(scripts.leave(console.keys, "ann", owner, "1", fields=["status", "completed"]))
+    console.leave("ann", "completed", owner=owner)
 
     assert console.redis.zcard(console.keys.ended) == limits.ENDED_COUNT
     assert console.redis.zscore(console.keys.ended, "ann#1") is not None
@@ -212,55 +211,57 @@ def test_the_list_of_the_ended_is_bounded_in_time_and_number(console: Console) -
 # Beating
 
 
-def beat(
-    console: Console, *leases: tuple[int, str], link: str = "hub.1", read_up_to: str = ""
-) -> tuple[int, int, list[int]]:
-    now, inbox_exists, lost = console.run(
-        scripts.beat(console.keys, link, hub_ttl_ms=90_000, read_up_to=read_up_to, leases=leases)
-    )
-    return int(now), inbox_exists, lost
-
-
-def test_a_beat_renews_the_leases_and_names_those_that_are_gone(console: Console) -> None:
+def test_leases_are_renewed_and_it_is_told_which_are_gone(console: Console) -> None:
     for agent_id in ("ann", "bob", "cid"):
         console.join(agent_id)
     console.redis.zrem(console.keys.leases, "bob#2")
-    before = console.now()
+    later = console.now() + 2 * CALM_MS
+    leases = ["ann#1", "bob#2", "cid#3", "cid#9"]
 
-    now, _, lost = beat(console, (70_000, "ann#1"), (70_000, "bob#2"), (80_000, "cid#3"), (80_000, "cid#9"))
+    changed = console.run(scripts.renew(console.keys, [(later, lease) for lease in leases]))
+    present = console.run(scripts.present(console.keys, leases))
 
-    assert before <= now <= console.now()
-    assert lost == [2, 4]
-    assert [now + 70_000, None, now + 80_000, None] == [
-        console.lease("ann", 1),
-        console.lease("bob", 2),
-        console.lease("cid", 3),
-        console.lease("cid", 9),
-    ]
+    assert changed == 2
+    assert [later, None, later, None] == [None if score is None else float(score) for score in present]
+    assert console.redis.zcard(console.keys.leases) == 2
 
 
-def test_a_beat_of_nobody_but_the_lost_makes_nothing(console: Console) -> None:
-    assert beat(console, (70_000, "ann#1"))[2] == [1]
-    assert console.store.keys() == []
+def test_a_beat_of_nobody_but_the_lost_makes_no_lease(console: Console) -> None:
+    assert console.renew("ann#1") == 0
+    assert console.beat().earliest is None
+    assert console.store.keys() == ["pulse"]
+    assert 0 < console.redis.ttl(console.keys.pulse) <= limits.AGENT_TTL
 
 
 def test_a_beat_revives_an_agent_that_is_late(console: Console) -> None:
+    """As long as nobody has looked: the lease is there, and then nothing was lost."""
     console.join("ann")
     console.lapse("ann", 5_000)
 
-    now, _, lost = beat(console, (CALM_MS, "ann#1"))
+    beat = console.beat("ann#1")
 
-    assert ([], now + CALM_MS) == (lost, console.lease("ann", 1))
+    assert (beat.earliest or 0) > beat.now + CALM_MS - 1_000
+    assert console.lease("ann", 1) == beat.earliest
+    assert console.losses() == []
 
 
-def test_the_leases_of_as_many_agents_as_one_beat_takes(console: Console) -> None:
-    names = [f"a{number}#{number}" for number in range(limits.BEAT_CHUNK)]
-    console.redis.zadd(console.keys.leases, dict.fromkeys(names[1:], 1))
+def test_the_leases_of_as_many_agents_as_one_command_takes(console: Console) -> None:
+    for number in range(3):
+        console.join(f"a{number}")
+    names = [f"a{number}#{number + 1}" for number in range(limits.BEAT_CHUNK)]
+    later = console.now() + CALM_MS
+    console.redis.zadd(console.keys.leases, dict.fromkeys(names[1:], later))
 
-    now, _, lost = beat(console, *((CALM_MS, name) for name in names))
+    assert console.renew(*names, ttl_ms=2 * CALM_MS) == limits.BEAT_CHUNK
+    assert console.run(scripts.present(console.keys, [*names, "gone#1"]))[-1] is None
 
-    assert lost == [1]
-    assert {now + CALM_MS} == {score for _, score in console.redis.zrange(console.keys.leases, 0, -1, withscores=True)}
+
+def test_a_beat_keeps_the_leases_for_a_day_however_long_they_are_renewed(console: Console) -> None:
+    console.join("ann")
+    console.redis.expire(console.keys.leases, 60)
+
+    console.beat("ann#1")
+
     assert console.redis.ttl(console.keys.leases) > limits.AGENT_TTL - 5
 
 
@@ -269,14 +270,14 @@ def test_a_beat_keeps_the_inbox_and_removes_what_was_read(console: Console) -> N
     inbox = console.keys.inbox("hub.1")
     second, third = (console.redis.xadd(inbox, {"agent": name}).decode() for name in ("ann", "bob"))
 
-    assert beat(console, read_up_to=second)[1] == 1
+    assert console.beat(read_up_to=second).inbox_exists == 1
     assert [second, third] == [at.decode() for at, _ in console.redis.xrange(inbox)]
     assert 80_000 < console.redis.pttl(inbox) <= 90_000
 
 
 def test_a_beat_tells_that_the_inbox_is_gone(console: Console) -> None:
-    assert beat(console, read_up_to="1-1")[1] == 0
-    assert console.store.keys() == []
+    assert console.beat(read_up_to="1-1").inbox_exists == 0
+    assert console.store.keys() == ["pulse"]
 
 
 # Opening
@@ -284,19 +285,19 @@ def test_a_beat_tells_that_the_inbox_is_gone(console: Console) -> None:
 
 def test_an_inbox_exists_from_its_opening_on(console: Console) -> None:
     before = console.now()
-    now, first, newest = console.run(scripts.open_inbox(console.keys, "hub.1", ttl_ms=5_000))
+    now, first, *newest = console.run(scripts.open_inbox(console.keys, "hub.1", ttl_ms=5_000))
 
     assert before <= int(now) <= console.now()
     assert [first] == [at for at, _ in console.redis.xrange(console.keys.inbox("hub.1"))]
-    assert newest == b"0-0"
+    assert newest == [b"0-0", b"0-0"]
     assert 0 < console.redis.pttl(console.keys.inbox("hub.1")) <= 5_000
 
 
-def test_opening_tells_which_broadcast_is_the_newest(console: Console) -> None:
+def test_opening_tells_which_broadcast_and_which_event_is_the_newest(console: Console) -> None:
     console.owner("ann")
     for seq in (1, 2):
         console.broadcast("ann", seq)
 
-    newest = console.run(scripts.open_inbox(console.keys, "hub.1", ttl_ms=5_000))[2]
+    newest = console.run(scripts.open_inbox(console.keys, "hub.1", ttl_ms=5_000))[2:]
 
-    assert newest == console.redis.xrange(console.keys.broadcast)[-1][0]
+    assert newest == [console.redis.xrange(key)[-1][0] for key in (console.keys.broadcast, console.keys.timeline)]

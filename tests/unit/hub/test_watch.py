@@ -1,0 +1,193 @@
+"""Collecting what happens for those who follow: nothing is lost in silence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from attune_dsl.hub import watch as module
+from attune_dsl.hub.drive import drive
+from attune_dsl.hub.link import SLEEPING
+from attune_dsl.hub.watch import Entry, Watch, Watches, is_behind, parse
+
+
+def raw(number: int, kind: str = "updated", **more: bytes) -> list[Any]:
+    fields = {"kind": kind.encode(), "agent": b"a", "epoch": b"1", "at": b"1500", **more}
+    return [f"{number}-0".encode(), [part for name, value in fields.items() for part in (name.encode(), value)]]
+
+
+def entries(*numbers: int) -> list[Entry]:
+    return parse([raw(number) for number in numbers])
+
+
+def ids(found: list[Entry]) -> list[str]:
+    return [entry.id for entry in found]
+
+
+class Hub:
+    """A hub that notes when it shall look for a lapse."""
+
+    def __init__(self) -> None:
+        self.keeper = self
+        self.lapses: list[float] = []
+
+    def look_for_lapse(self, within: float) -> None:
+        self.lapses.append(within)
+
+
+@pytest.fixture
+def watch() -> Watch:
+    """One that has looked around already."""
+    watch = Watch(SLEEPING)
+    watch.pop()
+    return watch
+
+
+@pytest.fixture
+def hub() -> Hub:
+    return Hub()
+
+
+@pytest.fixture
+def watches(hub: Hub, watch: Watch) -> Watches:
+    """One follows, from 1-0 on."""
+    watches = Watches(hub)  # type: ignore[arg-type]
+    watches._watches.append(watch)
+    watches.cursor = "1-0"
+    return watches
+
+
+def test_who_begins_has_to_look_for_itself() -> None:
+    assert Watch(SLEEPING).pop() == ([], True)
+
+
+def test_what_came_is_handed_over_once_and_in_order(watch: Watch) -> None:
+    watch.deliver(entries(1, 2))
+    watch.deliver(entries(3))
+
+    assert [(ids(found), gap) for found, gap in (watch.pop(), watch.pop())] == [
+        (["1-0", "2-0", "3-0"], False),
+        ([], False),
+    ]
+
+
+def test_too_much_for_one_that_does_not_come_is_a_gap(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MOST", 3)
+    watch.deliver(entries(1, 2, 3))
+    assert watch.has_gap is False
+
+    watch.deliver(entries(4))
+    watch.deliver(entries(5))
+    found, gap = watch.pop()
+
+    assert (ids(found), gap) == (["5-0"], True)
+    assert watch.pop() == ([], False)
+
+
+@pytest.mark.parametrize("come", [lambda w: w.deliver(entries(1)), lambda w: w.lose(), lambda w: w.wake()])
+def test_a_wait_ends_when_something_comes(watch: Watch, come: Any) -> None:
+    waits = watch.arrival(None)
+    ticket = waits.send(None)
+    assert ticket.done is False
+
+    come(watch)
+
+    assert ticket.done is True
+    with pytest.raises(StopIteration):
+        waits.send(None)
+    assert watch._waiting is None
+
+
+@pytest.mark.parametrize("come", [lambda w: w.deliver(entries(1)), lambda w: w.lose()])
+def test_what_came_before_is_not_waited_for(watch: Watch, come: Any) -> None:
+    come(watch)
+
+    drive(watch.arrival(None))
+
+
+def test_a_wait_ends_at_its_deadline(watch: Watch) -> None:
+    drive(watch.arrival(0.0))
+
+    assert watch.pop() == ([], False)
+
+
+def test_a_new_link_is_read_from_its_end_and_leaves_a_gap(watches: Watches, watch: Watch) -> None:
+    watches.reopen("9-0")
+
+    assert (watches.cursor, watch.pop()) == ("9-0", ([], True))
+
+
+def test_a_new_link_that_nobody_follows_over_is_not_read(hub: Hub) -> None:
+    watches = Watches(hub)  # type: ignore[arg-type]
+
+    watches.reopen("9-0")
+
+    assert watches.cursor == ""
+
+
+def test_the_cursor_follows_what_was_read_also_what_is_no_entry(watches: Watches, watch: Watch) -> None:
+    watches.read([raw(2), [b"3-0", [b"something", b"else"]]])
+    watches.read([])
+
+    assert (watches.cursor, ids(watch.pop()[0])) == ("3-0", ["2-0"])
+
+
+def test_all_who_follow_are_handed_the_same(watches: Watches, watch: Watch) -> None:
+    other = Watch(SLEEPING)
+    watches._watches.append(other)
+
+    watches.read([raw(2)])
+
+    assert [ids(each.pop()[0]) for each in (watch, other)] == [["2-0"]] * 2
+
+
+def test_with_the_last_one_the_reading_ends(watches: Watches, watch: Watch) -> None:
+    other = Watch(SLEEPING)
+    watches._watches.append(other)
+    watches.close(other)
+    assert watches.cursor == "1-0"
+
+    watches.close(watch)
+    watches.read([raw(2)])  # the read was in flight
+
+    assert (watches.cursor, watch.pop()) == ("", ([], False))
+
+
+@pytest.mark.parametrize(
+    ("ttl", "lapses"),
+    [
+        ({"ttl": b"1500"}, [1.5]),
+        ({}, [float("inf")]),
+        ({"ttl": b"soon"}, [float("inf")]),
+        ({"ttl": b"9" * 5_000}, [float("inf")]),
+    ],
+)
+def test_a_newcomer_may_lapse_before_the_next_beat(
+    watches: Watches, hub: Hub, ttl: dict[str, bytes], lapses: list[float]
+) -> None:
+    """Who observes with long intervals sees short-lived ones die in time."""
+    watches.read([raw(2, "updated", **ttl), raw(3, "joined", **ttl)])
+
+    assert lapses == hub.lapses
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"epoch": b"x"}, {"epoch": "²".encode()}, {"at": b""}, {"at": b"9" * 400}, {"kind": b"\xff"}, {"agent": b"\xff"}],
+)
+def test_what_is_no_entry_is_skipped_alone(more: dict[str, bytes]) -> None:
+    """§5.12."""
+    bad = dict(zip(("kind", "agent", "epoch", "at"), (b"lost", b"a", b"1", b"5"), strict=True)) | more
+    parts = [part for name, value in bad.items() for part in (name.encode(), value)]
+
+    assert ids(parse([[b"1-0", parts], raw(2), [b"3-0", [b"kind"]]])) == ["2-0"]
+
+
+def test_ids_are_compared_as_numbers() -> None:
+    assert [is_behind(*pair) for pair in (("10-0", "9-9"), ("9-10", "9-9"), ("9-9", "9-9"), ("9-9", "10-0"))] == [
+        True,
+        True,
+        False,
+        False,
+    ]
