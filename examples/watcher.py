@@ -6,12 +6,7 @@ What it prints could as well go to a chat or a pager. It does not ask the store 
 happen. What happened while the store was out of reach is told afterwards.
 """
 
-import time
-
 from attune_dsl import AgentChange, AgentRecord, AgentStatus, ChangeKind, Monitor, StoreUnavailable
-
-PAUSE = 5.0
-"""Seconds between two attempts while the store is out of reach."""
 
 
 def trouble(agent: AgentRecord) -> str | None:
@@ -51,8 +46,7 @@ def watch() -> None:
                 for change in changes.next(timeout=None):
                     say(change.agent, news(change))
             except StoreUnavailable as error:
-                print(f"nobody can be seen: {error}", flush=True)
-                time.sleep(PAUSE)
+                print(f"nobody can be seen: {error}", flush=True)  # the next call waits until the store is back
 
 
 if __name__ == "__main__":

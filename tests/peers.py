@@ -109,6 +109,9 @@ class Peers:
 
     def close(self) -> None:
         for peer in self._peers:
+            hub = peer.agent._hub
+            if hub is not None and not hub.link.up:
+                peer.member.gone = peer.member.gone or "the test is over"  # or it would wait for the link
             with suppress(RuntimeError):
                 peer.leave()
 

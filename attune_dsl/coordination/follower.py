@@ -7,6 +7,7 @@ from typing import Final
 from attrs import evolve
 
 from attune_dsl import clock
+from attune_dsl.coordination import records
 from attune_dsl.coordination.listing import Listing
 from attune_dsl.exceptions import StoreUnavailable
 from attune_dsl.hub.watch import Entry, Watch, is_behind, parse
@@ -41,6 +42,7 @@ class Follower:
         """How each incarnation stands, by agent id and epoch; ended ones as long as they are kept."""
         self._read_up_to = listing.hub.watches.cursor
         self._untold: list[AgentChange] = []
+        self._is_away = False
 
     @classmethod
     async def open(cls, listing: Listing) -> Follower:
@@ -63,13 +65,15 @@ class Follower:
     async def next(self, timeout: float | None) -> list[AgentChange]:
         """Return what has changed, as soon as something has; nothing after ``timeout`` seconds.
 
-        Raises :class:`StoreUnavailable` while the store is away for longer than the grace time.
+        Raises :class:`StoreUnavailable` once the store has been away for longer than the grace time; from then on it
+        waits for the store first, and raises after ``timeout`` seconds.
         """
         now = clock.monotonic()
         deadline = None if timeout is None else now + timeout
         if now >= self._tidy_at:
             self._tidy_at = now + TIDY
             self._tidy()
+        await self._store(deadline)
         while True:
             entries, has_gap = self._watch.pop()
             try:
@@ -84,10 +88,22 @@ class Follower:
                 changes, self._untold = self._untold, []
                 return changes
             await self._watch.arrival(deadline)
-            link = self._listing.hub.link
-            if link.is_given_up:
-                self._watch.has_gap = True
-                raise StoreUnavailable(f"the store {self._listing.hub.server.label} cannot be reached: {link.error}")
+            if self._listing.hub.link.is_given_up:
+                self._watch.has_gap = self._is_away = True
+                raise self._unavailable()
+
+    async def _store(self, deadline: float | None) -> None:
+        """Once it was told that the store is away, wait for it."""
+        link = self._listing.hub.link
+        while self._is_away and link.is_given_up:
+            if deadline is not None and clock.monotonic() >= deadline:
+                raise self._unavailable()
+            await self._watch.wakening(deadline)
+        self._is_away = False
+
+    def _unavailable(self) -> StoreUnavailable:
+        hub = self._listing.hub
+        return StoreUnavailable(f"the store {hub.server.label} cannot be reached: {hub.link.error}")
 
     async def _apply(self, entries: list[Entry]) -> None:
         if self._read_up_to:
@@ -176,7 +192,8 @@ def _ended(kind: ChangeKind, entry: Entry, known: AgentRecord) -> AgentRecord:
     """Return how an incarnation ended of which the store has nothing any more but this entry."""
     said = entry.fields.get(b"status", b"").decode(errors="replace")
     status = next((status for status in AgentStatus if status == said), _ENDS[kind])
-    return evolve(known, status=status, ended_at=entry.at)
+    # What was last known of it may be older than what it last said.
+    return evolve(known, status=status, ended_at=entry.at, **records.last_words(entry.fields, entry.at))
 
 
 def _then(kind: ChangeKind, entry: Entry, record: AgentRecord, known: AgentRecord | None) -> AgentRecord | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from attune_dsl.model import AgentRecord, AgentStatus, StageStatus, StageSummary
@@ -69,6 +69,17 @@ def is_extended(lease: float | None, values: Sequence[bytes | None]) -> bool:
     """Whether the lease was only extended, because nobody had beaten for long: that proves nothing."""
     extended = values[-1]
     return lease is not None and extended is not None and _number(extended) == lease
+
+
+def last_words(entry: Mapping[bytes, bytes], at: float) -> dict[str, Any]:
+    """Return the fields of a record that the timeline's entry of a loss tells; ``at`` is its time in seconds."""
+    beat_at, stage, progress = (entry.get(name, b"") for name in (b"beat_at", b"stage", b"progress"))
+    told = {
+        "stage": _text(stage) or None,
+        "progress": _number(progress) if progress else None,
+        "beat_age": _beat_age(None, None, beat_at, None, at * 1000),
+    }
+    return {name: value for name, value in told.items() if value is not None}
 
 
 def summary(name: bytes, row: bytes) -> StageSummary | None:

@@ -207,7 +207,7 @@ class Doing:
             return f"said: {slot.note}"
         if slot.act == "ended":
             return f"ended{where}"
-        if self._moved_at == slot.since:
+        if self._moved_at == slot.since or (slot.stage is None and not slot.progress):
             return f"began{where or ' work'}"
         return f"reached {slot.progress:.0%}" + (f" at{where}" if where else "")
 

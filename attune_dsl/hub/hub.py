@@ -107,6 +107,8 @@ class Hub:
             while owner != member.owner and reply in {None, b"fenced"}:  # it may be just about to join again
                 owner = member.owner
                 reply = await self.ask([*self.unsaid(member), member.leave_request(status, error, exit_code)])
+            if reply == b"fenced":
+                member.was_lost = True  # it stood still until now: no beat has told it
             return bool(reply == b"left")
         finally:
             self._forget(member)

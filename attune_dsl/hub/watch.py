@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from attune_dsl.hub.drive import Source, Ticket
@@ -70,10 +70,17 @@ class Watch:
 
     async def arrival(self, deadline: float | None) -> None:
         """Wait until something has come, or the link is in trouble; at most until then (:func:`clock.monotonic`)."""
+        await self._wait(deadline, lambda: bool(self._entries) or self.has_gap)
+
+    async def wakening(self, deadline: float | None) -> None:
+        """Wait until there is news of the link; at most until then."""
+        await self._wait(deadline, lambda: False)
+
+    async def _wait(self, deadline: float | None, is_over: Callable[[], bool]) -> None:
         waiting: Ticket[None] = Ticket(self._source, deadline)
         self._waiting = waiting
         try:
-            if not self._entries and not self.has_gap:
+            if not is_over():
                 await waiting
         finally:
             self._waiting = None

@@ -217,9 +217,10 @@ def renew(keys: Keys, leases: Sequence[tuple[int, str]]) -> Command:
     """Renew leases, given as (expiry in ms of the server's clock, ``agent#epoch``). Reply: how many were changed.
 
     A plain command, because a script that is handed a thousand names costs the server five times as much. XX: a lease
-    that was taken over or removed is never brought back by a late beat.
+    that was taken over or removed is never brought back by a late beat. GT: one that arrives over a connection that is
+    long dead shortens none.
     """
-    return ("ZADD", keys.leases, "XX", "CH", *(part for lease in leases for part in lease))
+    return ("ZADD", keys.leases, "XX", "GT", "CH", *(part for lease in leases for part in lease))
 
 
 def present(keys: Keys, leases: Sequence[str]) -> Command:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from textwrap import dedent
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from cli_support import PROJECT, Running
@@ -18,10 +18,8 @@ from following import Follow, Following
 if TYPE_CHECKING:
     from conftest import Store
 
-INTERVAL, TTL = 0.2, 1.0
+TTL = 1.0
 """Seconds. Not shorter: these processes share two cores with whatever else the machine does."""
-NOISE = 1.5
-"""Seconds that something may come late on a busy machine."""
 
 FLOWS = """
     import asyncio, os, time
@@ -74,6 +72,9 @@ FLOWS = """
 
     @workflow(heartbeat=BEAT)
     def building(): return build()
+
+    @workflow(heartbeat=Heartbeat(interval=0.5, ttl=1.0))
+    def steady(): return build()
 
     @workflow(heartbeat=BEAT, coordination=True)
     def sending(): return send()
@@ -170,8 +171,6 @@ def go_on(*processes: Running) -> None:
         process.interrupt(signal.SIGCONT)
 
 
-def is_stopped(pid: int) -> bool:
-    """Whether a process stands still."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
-
-
+def state_of(pid: int) -> str:
+    """How the kernel calls the state of a process: ``T`` if it is stopped, ``Z`` if it has ended uncollected."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]

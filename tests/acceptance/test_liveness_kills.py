@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import signal
 import socket
+import sys
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 from following import Follow, timeline
 from liveness_support import (  # noqa: F401 (fixtures)
-    INTERVAL,
-    NOISE,
     TTL,
     Processes,
     follow,
     processes,
+    state_of,
 )
 from waiting import wait_until
 
@@ -26,27 +26,34 @@ from attune_dsl.model import AgentStatus, ChangeKind
 if TYPE_CHECKING:
     from conftest import Store
 
-pytestmark = [pytest.mark.parametrize("store", ["embedded"], indirect=True), pytest.mark.timeout(120)]
+pytestmark = [
+    pytest.mark.parametrize("store", ["embedded"], indirect=True),
+    pytest.mark.timeout(120),
+    pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc"),
+]
 
 
 def test_one_that_is_killed_in_its_stage_is_lost_soon(store: Store, processes: Processes, follow: Follow) -> None:  # noqa: F811
-    """§5.10: within ttl + interval of its last beat, with the stage where it stopped."""
-    follower = follow()
-    victim = processes.run("building")
-    wait_until(lambda: follower.monitor.agent("building").progress)  # type: ignore[union-attr]
+    """§5.10: within ttl + interval of its last beat, with the stage where it stopped.
+
+    Who looks later than an interval, on a busy machine, waits for a silent agent once more: hence that interval.
+    """
+    follower, limit = follow(), TTL + 0.5 + 1.0
+    victim = processes.run("steady")
+    wait_until(lambda: follower.monitor.agent("steady").progress)  # type: ignore[union-attr]
 
     victim.interrupt(signal.SIGKILL)
     killed_at = time.monotonic()
-    lost = follower.until(ChangeKind.LOST, "building")
+    lost = follower.until(ChangeKind.LOST, "steady")
 
-    assert time.monotonic() - killed_at <= TTL + INTERVAL + NOISE
+    assert time.monotonic() - killed_at <= limit
     agent = lost.agent
     assert (agent.status, agent.stage, agent.pid) == (AgentStatus.LOST, "build", victim.pid)
     assert agent.progress is not None
     assert 0 < agent.progress < 1
     assert agent.beat_age is not None
-    assert TTL <= agent.beat_age <= TTL + INTERVAL + NOISE
-    assert timeline(store, ChangeKind.LOST) == [("lost", ("building", agent.epoch))]
+    assert TTL <= agent.beat_age <= limit
+    assert timeline(store, ChangeKind.LOST) == [("lost", ("steady", agent.epoch))]
 
 
 def test_one_that_is_started_again_at_once_takes_over(store: Store, processes: Processes, follow: Follow) -> None:  # noqa: F811
@@ -54,6 +61,7 @@ def test_one_that_is_started_again_at_once_takes_over(store: Store, processes: P
     follower = follow()
     first = processes.run("calm", "--agent-id", "me")
     follower.until(ChangeKind.JOINED, "me")
+    wait_until(lambda: follower.monitor.agent("me").stage)  # type: ignore[union-attr]
 
     first.interrupt(signal.SIGKILL)
     first.end()
@@ -80,6 +88,7 @@ def test_one_that_dies_unnoticed_and_is_not_collected_gives_way_too(
     follower = follow()
     first = processes.run("calm", "--agent-id", "me")
     first.interrupt(signal.SIGKILL)
+    wait_until(lambda: state_of(first.pid) == "Z")
 
     with join("me", store.address, store.namespace) as me:
         assert me.agent_id == "me"

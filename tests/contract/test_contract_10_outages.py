@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from conftest import Servers, Store
 
 SHORT = Heartbeat(interval=0.15, ttl=0.6)
-MEDIUM = Heartbeat(interval=0.5, ttl=1.5)
-AWAY = 2.5
+MEDIUM = Heartbeat(interval=0.4, ttl=1.2)
+AWAY = 1.8
 """Seconds of an outage: longer than both."""
 
 
@@ -37,7 +37,9 @@ def grave(store: Store, peers: Peers) -> Iterator[Proxy]:
 
 def crowd(peers: Peers, proxy: Proxy, heartbeat: Heartbeat = SHORT) -> list[Peer]:
     """Three agents, each over a hub of its own behind the proxy."""
-    return [peers.join(f"a-{n}", url=peers.elsewhere(proxy.url.removesuffix("/0")), heartbeat=heartbeat) for n in range(3)]
+    return [
+        peers.join(f"a-{n}", url=peers.elsewhere(proxy.url.removesuffix("/0")), heartbeat=heartbeat) for n in range(3)
+    ]
 
 
 def assert_alive(store: Store, crowd: list[Peer], follower: Following, epochs: list[int]) -> None:
@@ -128,7 +130,7 @@ def test_outages_again_and_again_lose_nobody(store: Store, peers: Peers, proxy: 
     agents = crowd(peers, proxy)
     follower, epochs = follow(peers.elsewhere(proxy.url.removesuffix("/0"))), [p.member.epoch for p in agents]
 
-    for seconds in (0.1, 0.8, 0.3, 1.2, 0.6):
+    for seconds in (0.1, 0.9, 0.3, 0.7):
         proxy.die()
         wait_until(passed(seconds))
         proxy.revive()
@@ -167,7 +169,7 @@ def test_a_killed_server_loses_nobody_but_who_died_meanwhile(
 
 
 @pytest.mark.parametrize("step", [86_400.0, -86_400.0])
-def test_the_clients_wall_clock_may_be_set(
+def test_the_clients_wall_clock_may_be_set(  # noqa: PLR0917
     store: Store, peers: Peers, proxy: Proxy, follow: Follow, monkeypatch: pytest.MonkeyPatch, step: float
 ) -> None:
     """§5.10: by a day, forth and back again, while agents live, join, die and are looked at."""
@@ -194,7 +196,7 @@ def test_the_clients_wall_clock_may_be_set(
     grave.close()
 
 
-def test_a_clients_monotonic_clock_may_jump(
+def test_a_clients_monotonic_clock_may_jump(  # noqa: PLR0917
     store: Store, peers: Peers, proxy: Proxy, grave: Proxy, follow: Follow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """§5.10: an hour passes at once, as where a machine slept; the dead one is found all the same."""
@@ -218,7 +220,7 @@ def test_a_clients_monotonic_clock_may_jump(
 def test_a_client_that_slept_renews_with_the_servers_time(
     store: Store, peers: Peers, follow: Follow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """§5.10: its own clock stood still meanwhile, so it is behind by all of that; the others were there all the time."""
+    """§5.10: its own clock stood still meanwhile, so it is behind by that; the others were there all the time."""
     sleeper = peers.join("a-sleeper", url=peers.elsewhere(), heartbeat=Heartbeat(interval=0.2, ttl=30))
     follower = follow()
     peers.join("other", url=peers.elsewhere(), heartbeat=SHORT)
@@ -230,7 +232,7 @@ def test_a_client_that_slept_renews_with_the_servers_time(
 
 
 @pytest.mark.parametrize("step", [100.0, -100.0], ids=["back", "forth"])
-def test_the_servers_clock_may_be_set(
+def test_the_servers_clock_may_be_set(  # noqa: PLR0917
     store: Store, peers: Peers, proxy: Proxy, grave: Proxy, follow: Follow, step: float
 ) -> None:
     """§5.10: what is stored is then of another time: every lease as if it ended much later, or had long lapsed."""

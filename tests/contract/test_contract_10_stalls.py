@@ -17,7 +17,7 @@ from attune_dsl.model import AgentStatus, ChangeKind, Heartbeat
 if TYPE_CHECKING:
     from conftest import Store
 
-STALL = 0.4
+STALL = 0.3
 STALLING = Heartbeat(interval=0.2, ttl=30, stall_after=STALL)
 PROGRESS: dict[str, Callable[[Peer], object]] = {
     "a stage": lambda peer: peer.agent.touch("next", 0.5),
@@ -139,7 +139,7 @@ def test_steady_progress_never_stalls(store: Store, peers: Peers, follow: Follow
     """§2: however often it was about to."""
     follower = follow()
     peer = peers.join("me", heartbeat=Heartbeat(interval=0.2, ttl=30, stall_after=1.0))
-    done = passed(2.5)
+    done = passed(1.6)
     while not done():
         peer.agent.touch("build", 0.4)
         wait_until(passed(0.05))

@@ -15,10 +15,12 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -128,6 +130,7 @@ class Terminal:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            start_new_session=True,
         )
         self.lines: list[str] = []
         self._changed = threading.Condition()
@@ -147,6 +150,10 @@ class Terminal:
             said = self._changed.wait_for(lambda: any(text in line for line in self.lines), PATIENCE)
         assert said, f"{self.command.text} did not say {text!r}: {self.lines}"
 
+    def interrupt(self) -> None:
+        """Press Ctrl-C."""
+        self._process.send_signal(signal.SIGINT)
+
     def end(self, code: int = 0) -> None:
         """Block until the command has ended; it must have printed what the page says."""
         try:
@@ -159,8 +166,9 @@ class Terminal:
         assert missing is None, f"{self.command.text} did not print {missing!r} but:\n{output}"
 
     def close(self) -> None:
-        """Kill what is left of it."""
-        self._process.kill()
+        """Kill what is left of it, also of what it has started."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait(PATIENCE)
         self._reader.join()
         assert self._process.stdout is not None

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import attrs
 import click
 import pytest
 from documents import PAGES, PROJECT
 
 import attune_dsl
-from attune_dsl import testing
+from attune_dsl import join, testing
 from attune_dsl.cli.app import COMMANDS, group
-from attune_dsl.model import AgentRecord, AgentStatus
+from attune_dsl.coordination import records
+from attune_dsl.model import AgentChange, AgentRecord, AgentStatus, ChangeKind, StageSummary
 from attune_dsl.store import limits
 from attune_dsl.store.keys import CAPPED, Keys
+
+if TYPE_CHECKING:
+    from conftest import Store
 
 API = PROJECT / "docs" / "reference" / "api.md"
 CLI = PROJECT / "docs" / "reference" / "cli.md"
@@ -62,29 +68,69 @@ def test_every_environment_variable_is_described() -> None:
     assert sorted(described - set(variables)) == []
 
 
-def test_every_status_and_field_of_an_agent_is_described() -> None:
-    assert absent([*AgentStatus], AGENTS) == []
-    assert absent([field.name for field in AgentRecord.__attrs_attrs__], AGENTS) == []  # type: ignore[attr-defined]
+@pytest.mark.parametrize("record", [AgentRecord, StageSummary, AgentChange])
+def test_every_field_of_a_record_is_described(record: type) -> None:
+    names = [field.name for field in attrs.fields(record)]
+    names += [name for name, value in vars(record).items() if isinstance(value, property)]
+    assert absent(names, AGENTS) == []
+
+
+def test_every_status_is_in_its_table_and_in_both_diagrams() -> None:
+    text = AGENTS.read_text()
+    mermaid, drawing = (re.search(rf"^```{kind}$(.*?)^```$", text, re.M | re.S) for kind in ("mermaid", "text"))
+    assert mermaid
+    assert drawing
+    for status in (*AgentStatus, "stalled"):
+        assert f"`{status}`" in text
+        assert status in mermaid[1]
+        assert status in drawing[1]
+    assert re.findall(r"^\| `(\w+)` \| (?!\()", text.partition("## Statuses")[2].partition("\n## ")[0], re.M) == [
+        *AgentStatus
+    ]
+
+
+def test_every_kind_of_change_is_in_its_table() -> None:
+    table = AGENTS.read_text().partition("| `ChangeKind` |")[2].partition("\n\n")[0]
+    described = [kind for row in re.findall(r"^\| (`.*?`) \|", table, re.M) for kind in re.findall(r"`(\w+)`", row)]
+    assert described == [*ChangeKind]
+
+
+@pytest.mark.parametrize("monitor", ["Monitor", "AsyncMonitor", "Changes", "AsyncChanges"])
+def test_every_way_to_look_is_described(monitor: str) -> None:
+    names = [name for kind in getattr(attune_dsl, monitor).__mro__ for name in vars(kind) if name[0] != "_"]
+    assert len(names) > 2
+    assert absent(names, AGENTS) == []
+    assert absent(names, API) == []
+
+
+def commands(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
+    """Yield a command and all below it, with their names."""
+    yield name, command
+    if isinstance(command, click.Group):
+        for below, each in command.commands.items():
+            yield from commands(each, below)
 
 
 def test_every_command_and_option_is_in_the_reference() -> None:
     context = click.Context(group)
-    options = ["--version"]
+    names, options = [], ["--version"]
     for name, lazy in COMMANDS.items():
-        command = group.get_command(context, name)
-        assert command is not None
-        subcommands = list(command.commands.values()) if isinstance(command, click.Group) else [command]
-        options += [name] if not lazy.hidden else []
-        options += [option for each in subcommands for parameter in each.params for option in parameter.opts]
-    options = [option for option in options if option.startswith("--")]
-    assert len(options) > 10
-    assert absent(options, CLI) == []
+        found = group.get_command(context, name)
+        assert found is not None
+        for below, command in commands(found, name):
+            names += [below] if not lazy.hidden else []
+            options += [option for parameter in command.params for option in parameter.opts if option[0] == "-"]
+    assert {"exec", "progress", "signals", "broadcast", "show"} <= {*names}
+    assert {"--stale", "--takeover", "--payload", "--stall-after"} <= {*options}
+    assert absent(names, CLI) == []
+    assert absent([option for option in options if option.startswith("--")], CLI) == []
 
 
 def test_every_key_is_described() -> None:
     keys = Keys("<namespace>")
     names = [getattr(keys, slot) for slot in Keys.__slots__ if slot != "prefix"]
     names += [keys.agent("<id>"), keys.mail("<id>"), keys.mail_info("<id>"), keys.seen("<id>"), keys.inbox("<link>")]
+    names += [keys.stages("<id>")]
     described = set(re.findall(r"^\| `([^`]+)` \|", WIRE.read_text(), re.M))
     assert {*CAPPED} <= described
     assert [name for name in names if name.removeprefix(keys.prefix) not in described] == []
@@ -94,8 +140,9 @@ def test_every_key_is_described() -> None:
 
 def test_every_script_is_described_with_its_own_words() -> None:
     text = " ".join(WIRE.read_text().split())
-    scripts = [path for path in (PROJECT / "attune_dsl" / "store" / "lua").glob("*.lua") if path.stem != "common"]
-    assert len(scripts) == 9
+    shared = {"common", "liveness"}
+    scripts = [path for path in (PROJECT / "attune_dsl" / "store" / "lua").glob("*.lua") if path.stem not in shared]
+    assert len(scripts) == 11
     missing = [
         f"{path.stem}: {line}"
         for path in scripts
@@ -103,6 +150,16 @@ def test_every_script_is_described_with_its_own_words() -> None:
         if " ".join(line.split()) not in text or f"**{path.stem}**" not in text
     ]
     assert missing == []
+
+
+@pytest.mark.parametrize("store", ["memory"], indirect=True)
+def test_every_field_of_an_agents_hash_is_described(store: Store) -> None:
+    with join("me", store.url, store.namespace, metadata={"a": 1}) as me:
+        me.signals.send("note", target="me")
+        fields = [name.decode() for name in store.redis.hkeys(f"{store.prefix}agent:me")]  # type: ignore[union-attr]
+    assert {"owner", "token", "seq", "activity"} <= {*fields}
+    described = re.findall(r"^\| (`.*?`) \| [\w, ]+ \|", WIRE.read_text(), re.M)
+    assert [name for name in (*fields, *records.FIELDS) if f"`{name}`" not in " ".join(described)] == []
 
 
 def test_every_constant_of_the_scripts_has_its_value() -> None:

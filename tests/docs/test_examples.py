@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+import tarfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from documents import PATIENCE, PROJECT, environment
+from documents import PATIENCE, PROJECT, Command, Terminal, environment
+
+from attune_dsl import Monitor, join
 
 EXAMPLES = PROJECT / "examples"
+BACKUP = EXAMPLES / "backup.sh"
+EXEC = ("-m", "attune_dsl", "exec", "--agent-id")
 STORES = ["", "memory://"]
 
 
@@ -81,8 +88,8 @@ def check_report(report: Path) -> None:
 
 
 def test_every_example_is_tested_here() -> None:
-    known = {"hello.py", "release.py", "coordinated_workflow_demo.py", "code_review.py"}
-    assert {path.name for path in EXAMPLES.glob("*.py")} == known
+    known = {"hello.py", "release.py", "coordinated_workflow_demo.py", "code_review.py", "watcher.py", "backup.sh"}
+    assert {path.name for path in EXAMPLES.glob("*.*")} == known
 
 
 def test_hello_greets(tmp_path: Path, store: str) -> None:
@@ -156,3 +163,85 @@ def test_a_code_review_of_nothing_says_so(tmp_path: Path, folder: str, message: 
     _, err = run(tmp_path, "-m", "attune_dsl", "run", f"{EXAMPLES / 'code_review.py'}:scan", f"folder={folder}", code=1)
     assert err[-1].startswith("error: scan failed in stage find_files: ")
     assert err[-1].endswith(message)
+
+
+def archives(folder: Path) -> dict[str, bytes]:
+    """Return what stands in the files of the archives of a folder, by the names of the archives."""
+    found = {}
+    for path in folder.iterdir():
+        with tarfile.open(path) as archive:
+            (member,) = archive.getmembers()
+            content = archive.extractfile(member)
+            assert content is not None
+            found[path.name] = content.read()
+    return found
+
+
+@pytest.fixture
+def letters(tmp_path: Path) -> Path:
+    """A folder with three files, of which one has a name that a careless script would stumble over."""
+    folder = tmp_path / "letters"
+    folder.mkdir()
+    for name in ("a", "b", "c d"):
+        (folder / name).write_text(name * 3)
+    return folder
+
+
+PACKED = {"a.tar.gz": b"aaa", "b.tar.gz": b"bbb", "c d.tar.gz": b"c dc dc d"}
+
+
+def test_a_backup_is_a_plain_script(tmp_path: Path, letters: Path) -> None:
+    subprocess.run(["sh", str(BACKUP), "letters", "archives"], cwd=tmp_path, check=True, timeout=PATIENCE)
+    assert archives(tmp_path / "archives") == PACKED
+
+
+def test_a_backup_under_exec_says_how_far_it_is_and_tells_when_it_is_done(tmp_path: Path, letters: Path) -> None:
+    with join("ops") as ops, Monitor() as monitor:
+        assert run(tmp_path, *EXEC, "nightly", "--", "sh", str(BACKUP), "letters", "archives") == ([], [])
+        done = ops.signals.check("backup_done", source="nightly")
+        record = monitor.agent("nightly")
+    assert archives(tmp_path / "archives") == PACKED
+    assert done is not None
+    assert done.payload == {"archives": 3}
+    assert record is not None
+    assert (record.state, record.exit_code, record.note) == ("completed", 0, "packed c d, 3 of 3")
+
+
+def test_a_backup_that_fails_ends_as_failed(tmp_path: Path) -> None:
+    run(tmp_path, *EXEC, "nightly", "--", "sh", str(BACKUP), code=2)
+    with Monitor() as monitor:
+        record = monitor.agent("nightly")
+    assert record is not None
+    assert (record.state, record.error) == ("failed", "exit code 2")
+
+
+def test_the_watcher_tells_of_trouble_as_it_happens_until_ctrl_c(tmp_path: Path) -> None:
+    run(tmp_path, *EXEC, "early", "--", "false", code=1)
+    expected = [
+        "watching namespace default",
+        "early failed: exit code 1",
+        "Slow has made no progress for … s, last said: half",
+        "Slow works again",
+        "dead is lost",
+        "watched until here",
+    ]
+    watcher = Terminal(Command(f"exec {sys.executable} {EXAMPLES / 'watcher.py'}", expected), tmp_path)
+    try:
+        watcher.wait_for("early failed")
+        say, wait = f"{sys.executable} -m attune_dsl progress", "do sleep 0.05; done"
+        slow = f"{say} half; until [ -e go ]; {wait}; {say} more; until [ -e on ]; {wait}"
+        stalling = ["slow", "--display-name", "Slow", "--stall-after", "1", "--", "sh", "-c", slow]
+        with ThreadPoolExecutor(1) as executor:
+            running = executor.submit(run, tmp_path, *EXEC, *stalling)
+            watcher.wait_for("last said: half")
+            (tmp_path / "go").touch()
+            watcher.wait_for("works again")
+            (tmp_path / "on").touch()
+            running.result(PATIENCE)
+        killed = ["dead", "--ttl", "0.9", "--interval", "0.3", "--", "sh", "-c", "kill -9 $PPID"]
+        run(tmp_path, *EXEC, *killed, code=-signal.SIGKILL)
+        watcher.wait_for("dead is lost")
+        watcher.interrupt()
+        watcher.end()
+    finally:
+        watcher.close()

@@ -80,8 +80,8 @@ end
 
 -- Was everybody silent? Then leases have lapsed of agents that live: the server was away, or the machine asleep, or a
 -- clock was set. Four things tell: nobody beat for two intervals, nobody beat while the caller had no link (`down_at`),
--- the caller's command took too long (`asked_at`), nobody looked when a lease lapsed. Keeps the silence, and whether somebody who beat before it has come
--- back (`own_at` > 0): only that proves that it was not simply the end of all.
+-- the caller's command took too long (`asked_at`), nobody looked when a lease lapsed. Keeps the silence, and whether
+-- somebody has come back who beat before it (`own_at`): only that proves that it was not simply the end of all.
 local function silence(leases, pulse, agents, now, interval, own_at, down_at, asked_at)
   local at = steady(leases, pulse, agents, now)
   local known = redis.call('HMGET', pulse, 'from', 'until', 'witnessed')
@@ -115,7 +115,8 @@ local function swallowed(score, ttl, interval, from, till)
   return score <= till + interval and score - ttl + interval + LATE >= from
 end
 
--- Go through the leases that have lapsed. One whose beats the silence may have swallowed gets one more TTL, once.
+-- Go through the leases that have lapsed. One whose beats the silence may have swallowed gets one more TTL, once; and if
+-- that is short, the time that its owner may need to come back.
 local function sweep(leases, ended, timeline, agents, stages, now, from, till)
   local lapsed = redis.call('ZRANGEBYSCORE', leases, '-inf', fmt(now), 'WITHSCORES', 'LIMIT', 0, SWEEP_COUNT)
   for i = 1, #lapsed, 2 do
@@ -132,7 +133,7 @@ local function sweep(leases, ended, timeline, agents, stages, now, from, till)
       local extended = tonumber(held[5] or '') == score
       if not extended and swallowed(score, ttl, interval, from, till) then
         redis.call('HSET', agent, 'beat_at', fmt(score - ttl))
-        extend(leases, agent, member, now + ttl)
+        extend(leases, agent, member, now + math.max(ttl, interval + RETURN))
       else
         local beat_at = extended and tonumber(held[6]) or score - ttl
         lose(leases, ended, timeline, agent, stages .. id, id, epoch, now, beat_at,

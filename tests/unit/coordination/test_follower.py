@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from peers import CALM, Peer, Peers
 from proxy import Proxy
+from waiting import wait_until
 
+from attune_dsl import clock
+from attune_dsl.coordination.listing import Listing
 from attune_dsl.coordination.monitor import AsyncMonitor, Changes, Monitor
 from attune_dsl.exceptions import StoreUnavailable
 from attune_dsl.hub import link, watch
@@ -19,7 +22,6 @@ from attune_dsl.store.keys import Keys
 if TYPE_CHECKING:
     from conftest import Store
 
-WaitUntil = Callable[..., Any]
 RESTLESS = Heartbeat(interval=60, ttl=120, stall_after=0.3)
 
 
@@ -59,8 +61,10 @@ def now_ms(store: Store) -> int:
     return int(seconds) * 1000 + int(microseconds) // 1000
 
 
-def lapse(store: Store, member: str) -> None:
-    store.redis.zadd(Keys(store.namespace).leases, {member: now_ms(store) - 100})
+def lapse(store: Store, peer: Peer) -> None:
+    """Let a lease lapse, once the first beat of its hub cannot renew it any more."""
+    wait_until(lambda: peer.hub.keeper._beater._own_at)
+    store.redis.zadd(Keys(store.namespace).leases, {peer.member.lease: now_ms(store) - 100})
 
 
 def write(store: Store, **fields: Any) -> None:
@@ -68,6 +72,12 @@ def write(store: Store, **fields: Any) -> None:
     timeline = Keys(store.namespace).timeline
     store.redis.xadd(timeline, {"at": now_ms(store), **fields})
     store.redis.expire(timeline, 60)
+
+
+def raw_timeline(store: Store) -> list[Any]:
+    """The timeline as a hub reads it."""
+    entries = store.redis.xrange(Keys(store.namespace).timeline)
+    return [(at, [part for pair in fields.items() for part in pair]) for at, fields in entries]
 
 
 def short(changes: list[AgentChange]) -> list[str]:
@@ -106,8 +116,7 @@ def test_every_kind_of_change_is_told_once_and_in_order(
     seen += until(changes, "updated ann#1")
     second = peers.join("ann", url=peers.elsewhere(), takeover=True)
     second.leave(AgentStatus.FAILED)
-    peers.join("bob", url=peers.elsewhere())
-    lapse(store, "bob#3")
+    lapse(store, peers.join("bob", url=peers.elsewhere()))
     monitor.agents()
     seen += until(changes, "lost bob#3")
 
@@ -135,9 +144,9 @@ async def test_async_code_is_told_the_same(store: Store, peers: Peers) -> None:
     """The loop reads: no thread stands between."""
     async with AsyncMonitor(store.url, store.namespace) as monitor, await monitor.follow(timeout=10) as changes:
         ann = await peers.ajoin("ann", url=peers.elsewhere())
-        await peers.ajoin("bob", url=peers.elsewhere())
+        bob = await peers.ajoin("bob", url=peers.elsewhere())
         await ann.aleave()
-        lapse(store, "bob#2")
+        lapse(store, bob)
         await monitor.agents()
         told = []
         async for change in changes:
@@ -171,9 +180,9 @@ def test_iterating_ends_after_a_time_without_a_change(peers: Peers, monitor: Mon
 
 
 def test_all_followers_of_a_process_are_told_and_each_loss_once(store: Store, peers: Peers, monitor: Monitor) -> None:
-    peers.join("ann", url=peers.elsewhere())
+    ann = peers.join("ann", url=peers.elsewhere())
     followers = [monitor.follow() for _ in range(10)]
-    lapse(store, "ann#1")
+    lapse(store, ann)
     monitor.agents()
 
     told = [short(until(follower, "lost ann#1")) for follower in followers]
@@ -213,9 +222,8 @@ def test_lives_that_are_over_before_anybody_looks_are_told_as_they_were(
     store: Store, peers: Peers, monitor: Monitor, changes: Changes
 ) -> None:
     """The store has only the last incarnation of an id; the timeline has them all."""
-    for number, url in enumerate((peers.elsewhere(), peers.elsewhere()), 1):
-        peers.join("ann", url=url)
-        lapse(store, f"ann#{number}")
+    for url in (peers.elsewhere(), peers.elsewhere()):
+        lapse(store, peers.join("ann", url=url))
     monitor.agents()
     peers.join("ann", url=peers.elsewhere()).leave()
     peers.join("ann", url=peers.elsewhere())
@@ -307,7 +315,7 @@ def test_what_is_no_entry_is_skipped_and_a_living_agent_lives(
 # Over a link that breaks
 
 
-def outage(proxy: Proxy, hub: Hub, wait_until: WaitUntil, then: Callable[[], object]) -> None:
+def outage(proxy: Proxy, hub: Hub, then: Callable[[], object]) -> None:
     """Do something while the follower's link is down."""
     proxy.die()
     wait_until(lambda: not hub.link.up)
@@ -323,7 +331,7 @@ def far(store: Store, proxy: Proxy) -> Iterator[Monitor]:
 
 
 def test_what_happened_while_the_link_was_down_is_told_afterwards_each_once(
-    store: Store, peers: Peers, *, proxy: Proxy, far: Monitor, monitor: Monitor, wait_until: WaitUntil
+    store: Store, peers: Peers, *, proxy: Proxy, far: Monitor, monitor: Monitor
 ) -> None:
     ann, bob = (peers.join(name, url=peers.elsewhere()) for name in ("ann", "bob"))
     peers.join("cid", url=peers.elsewhere())
@@ -331,12 +339,12 @@ def test_what_happened_while_the_link_was_down_is_told_afterwards_each_once(
 
     def meanwhile() -> None:
         bob.leave(AgentStatus.FAILED)
-        lapse(store, "ann#1")
+        lapse(store, ann)
         monitor.agents()
         peers.join("ann", url=peers.elsewhere())
         peers.join("brief", url=peers.elsewhere()).leave()
 
-    outage(proxy, hub_of(far), wait_until, meanwhile)
+    outage(proxy, hub_of(far), meanwhile)
     seen = until(changes, "ended brief#5")
     more = until_quiet(changes)
     changes.close()
@@ -348,7 +356,7 @@ def test_what_happened_while_the_link_was_down_is_told_afterwards_each_once(
 
 
 def test_where_the_timeline_is_gone_a_listing_tells_what_has_changed(
-    store: Store, peers: Peers, keys: Keys, *, proxy: Proxy, far: Monitor, wait_until: WaitUntil
+    store: Store, peers: Peers, keys: Keys, *, proxy: Proxy, far: Monitor
 ) -> None:
     """All kinds that can be seen from outside; one of which nothing is left must have been lost."""
     crowd = {name: peers.join(name, url=peers.elsewhere()) for name in ("ends", "goes", "stalls", "works", "same")}
@@ -362,7 +370,7 @@ def test_where_the_timeline_is_gone_a_listing_tells_what_has_changed(
         peers.join("new", url=peers.elsewhere())
         store.redis.delete(keys.timeline)
 
-    outage(proxy, hub_of(far), wait_until, meanwhile)
+    outage(proxy, hub_of(far), meanwhile)
     seen = short(changes.next(10))
     more = changes.next(0)
     changes.close()
@@ -372,7 +380,7 @@ def test_where_the_timeline_is_gone_a_listing_tells_what_has_changed(
 
 
 def test_after_the_clock_was_set_back_a_new_timeline_is_followed(
-    store: Store, peers: Peers, keys: Keys, *, proxy: Proxy, far: Monitor, wait_until: WaitUntil
+    store: Store, peers: Peers, keys: Keys, *, proxy: Proxy, far: Monitor
 ) -> None:
     """Its ids are smaller than what was read last."""
     changes = far.follow()
@@ -384,7 +392,7 @@ def test_after_the_clock_was_set_back_a_new_timeline_is_followed(
         store.redis.xadd(keys.timeline, {"kind": "updated"}, id="5-1")
         store.redis.expire(keys.timeline, 60)
 
-    outage(proxy, hub_of(far), wait_until, meanwhile)
+    outage(proxy, hub_of(far), meanwhile)
     assert short(changes.next(0)) == []
     wait_until(lambda: hub_of(far).link.up and hub_of(far).watches.cursor == "5-1")
     changes.next(0)
@@ -395,19 +403,24 @@ def test_after_the_clock_was_set_back_a_new_timeline_is_followed(
 
 
 def test_a_store_that_stays_away_is_told_and_what_was_missed_when_it_is_back(
-    store: Store, peers: Peers, *, proxy: Proxy, far: Monitor, monkeypatch: pytest.MonkeyPatch, wait_until: WaitUntil
+    store: Store, peers: Peers, *, proxy: Proxy, far: Monitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(link, "GRACE", 0.05)
     ann: Peer = peers.join("ann", url=peers.elsewhere(), heartbeat=CALM)
     changes = far.follow()
     proxy.die()
+    wait_until(lambda: not hub_of(far).link.up)
 
-    for _ in range(2):
+    with monkeypatch.context() as impatient:
+        impatient.setattr(link, "GRACE", 0.05)
+        for patience in (10, 0.05, 0):  # at once, and then when the time is over: nobody has to pause in between
+            with pytest.raises(StoreUnavailable):
+                changes.next(patience)
+        asked_at = clock.monotonic()
         with pytest.raises(StoreUnavailable):
-            changes.next(10)
+            changes.next(0.2)
+        assert clock.monotonic() - asked_at >= 0.2
     ann.leave()
     proxy.revive()
-    wait_until(lambda: hub_of(far).link.up)
 
     assert short(until(changes, "ended ann#1")) == ["ended ann#1"]
     assert changes.next(0) == []
@@ -415,7 +428,7 @@ def test_a_store_that_stays_away_is_told_and_what_was_missed_when_it_is_back(
 
 
 def test_more_than_a_follower_keeps_is_told_all_the_same(
-    store: Store, peers: Peers, monitor: Monitor, monkeypatch: pytest.MonkeyPatch, wait_until: WaitUntil
+    store: Store, peers: Peers, monitor: Monitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was elsewhere for long: then it reads for itself what it has missed."""
     monkeypatch.setattr(watch, "_MOST", 3)
@@ -432,3 +445,54 @@ def test_more_than_a_follower_keeps_is_told_all_the_same(
     ]
     assert changes.next(0) == []
     changes.close()
+
+
+def test_what_was_read_twice_is_told_once(store: Store, peers: Peers, changes: Changes) -> None:
+    """Over a new link the reading begins before it is known what was missed."""
+    peers.join("ann", url=peers.elsewhere())
+    peers.join("ann", url=peers.elsewhere(), takeover=True)
+    assert short(until(changes, "joined ann#2")) == ["joined ann#1", "fenced ann#1", "joined ann#2"]
+
+    changes._follower._watch.deliver(watch.parse(raw_timeline(store)))
+
+    assert changes.next(0) == []
+    assert changes.agents.keys() == {("ann", 2)}
+
+
+def test_an_end_that_the_timeline_is_about_to_tell_is_not_told_before(
+    store: Store, peers: Peers, keys: Keys, *, proxy: Proxy, far: Monitor
+) -> None:
+    """A listing that is made while somebody joins again may have neither of its incarnations."""
+    ann = peers.join("ann", url=peers.elsewhere())
+    peers.join("bob", url=peers.elsewhere())
+    wait_until(lambda: ann.hub.keeper._beater._own_at)
+    changes = far.follow()
+    lease = store.redis.zscore(keys.leases, "ann#1")
+
+    outage(proxy, hub_of(far), lambda: (store.redis.zrem(keys.leases, "ann#1"), peers.join("cid")))
+    assert short(until(changes, "joined cid#3")) == ["joined cid#3"]
+    assert changes.agents["ann", 1].ended_at is None
+
+    store.redis.zadd(keys.leases, {"ann#1": lease})
+    lapse(store, ann)
+    far.agents()
+    assert short(until(changes, "lost ann#1")) == ["lost ann#1"]
+    changes.close()
+
+
+def test_what_could_not_be_looked_up_is_told_the_next_time(
+    peers: Peers, changes: Changes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = Listing.records
+
+    async def fail(*_: object) -> None:
+        monkeypatch.setattr(Listing, "records", records)
+        raise StoreUnavailable("too late")
+
+    monkeypatch.setattr(Listing, "records", fail)
+    peers.join("ann", url=peers.elsewhere())
+
+    with pytest.raises(StoreUnavailable, match="too late"):
+        changes.next(5)
+
+    assert short(until(changes, "joined ann#1")) == ["joined ann#1"]

@@ -188,9 +188,9 @@ def test_members_of_one_connect_come_in_chunks(
     accepted: list[str] = []
     accept = Connector._accept
 
-    def note(connector: Connector, member: Any, reply: Any) -> bool:
+    def note(connector: Connector, member: Any, reply: Any, known: int) -> bool:
         accepted.append(member.agent_id)
-        return accept(connector, member, reply)
+        return accept(connector, member, reply, known)
 
     monkeypatch.setattr(Connector, "_accept", note)
     reconnect(crowd[0], wait_until)

@@ -243,6 +243,40 @@ def test_where_one_command_was_late_beats_may_have_been(console: Console, late: 
     assert (console.losses() == ["ann#1"]) is lost
 
 
+@pytest.mark.parametrize(("ago", "lost"), [(500, True), (1_500, False)])
+def test_nobody_looked_when_a_lease_lapsed(console: Console, ago: int, lost: bool) -> None:
+    """Whoever beats knows when that is; so there was nobody who could, however rarely the caller beats."""
+    console.join("ann", ttl_ms=3_000, interval_ms=1_000)
+    console.quiet(2_500)
+    console.lapse("ann", ago)
+
+    console.beat(own_at=1)
+
+    assert (console.losses() == ["ann#1"]) is lost
+
+
+def test_a_lease_that_lapsed_before_the_last_beat_was_looked_at(console: Console) -> None:
+    console.join("ann", ttl_ms=3_000, interval_ms=1_000)
+    console.quiet(1_000)
+    console.lapse("ann", 1_500)
+
+    console.beat(own_at=1)
+
+    assert console.losses() == ["ann#1"]
+
+
+def test_who_beats_often_has_time_to_come_back_too(console: Console) -> None:
+    """A connection that broke is made again within a second or two."""
+    console.join("quick", ttl_ms=600, interval_ms=200)
+    console.quiet(100_000)
+    console.lapse("quick", 50_000)
+
+    sweep = console.sweep(own_at=1)
+
+    assert sweep.earliest is not None
+    assert 200 + limits.RETURN <= sweep.earliest - sweep.now < 200 + limits.RETURN + 1
+
+
 @pytest.mark.parametrize(("past", "lost"), [(INTERVAL - 1_000, False), (INTERVAL + 1_000, True)])
 def test_who_beats_rarely_has_its_own_interval_to_come_back(console: Console, past: int, lost: bool) -> None:
     """Machines that slept go on with what was left of their pauses, and the first to beat may be a quick one."""
