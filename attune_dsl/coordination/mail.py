@@ -12,7 +12,7 @@ from attune_dsl.exceptions import UsageError
 from attune_dsl.hub.commands import Request
 from attune_dsl.hub.drive import give_way
 from attune_dsl.hub.hub import Hub
-from attune_dsl.hub.mailbox import Entry, Waiter
+from attune_dsl.hub.mailbox import Entry, Gone, Waiter
 from attune_dsl.hub.member import Member
 from attune_dsl.model import Collected, NoSignal, Reason, Signal
 from attune_dsl.store import scripts
@@ -94,13 +94,22 @@ class MailOperations:
 
     # Taking
 
-    async def wait(self, types: Sequence[str], *, source: str | None, timeout: float | None) -> Signal | NoSignal:
+    async def wait(
+        self, types: Sequence[str], *, source: str | None, timeout: float | None, require_alive: bool = False
+    ) -> Signal | NoSignal:
         """See :meth:`Signals.wait`."""
         deadline = _deadline(timeout)
         waiter = self._waiter(types, () if source is None else (source,), deadline)
+        if require_alive and source is None:
+            raise UsageError("wait(require_alive=True) has to name a source: who must be alive?")
+        if require_alive and source is not None and not await self._hub.sources.is_alive(source):
+            there = await self.check(types, source=source)
+            return there or NoSignal(reason=Reason.PEER_GONE, detail=f"no agent {source!r} is alive")
         if await self._await(waiter):
             assert waiter.value is not None
             return self._received(waiter.value)
+        if waiter.gone is not None:
+            return NoSignal(reason=Reason.PEER_GONE, detail=str(waiter.gone))
         if waiter.done or timeout is None or not self._hub.link.up:
             return self._unavailable()
         return on_timeout(types, source, timeout, await self._agents_seen(source))
@@ -119,6 +128,8 @@ class MailOperations:
             mailbox.end_waits()
             await give_way()
         member.doing.wait_began(*_wanted(waiter))
+        if waiter.senders:
+            self._hub.sources.add(member, waiter)
         try:
             await waiter
             if not waiter.done and not self._is_pointless():
@@ -129,6 +140,8 @@ class MailOperations:
                 mailbox.put_back(waiter.value)
             raise
         finally:
+            if waiter.senders:
+                self._hub.sources.remove(member, waiter)
             member.doing.wait_ended()
         if waiter.value is None:
             mailbox.withdraw(waiter)  # from here on it is certain whether anything has come
@@ -193,18 +206,24 @@ class MailOperations:
         wanted = len(missing) if count is None else count
         deadline = _deadline(timeout)
         entries: list[Entry] = []
+        gone: dict[str, Gone] = {}
         nothing = None
         try:
-            while len(entries) < wanted:
-                waiter = self._waiter(types, missing, deadline)
-                if not await self._await(waiter):
+            while len(entries) < wanted and nothing is None:
+                waiter = self._waiter(types, [source for source in missing if source not in gone], deadline)
+                if await self._await(waiter):
+                    assert waiter.value is not None
+                    entries.append(waiter.value)
+                    if missing:
+                        missing.remove(waiter.value.signal.source)
+                elif waiter.gone is None:
                     got = f"{len(entries)} of {wanted} signals {describe(types)} came"
                     nothing = self._why_incomplete(got, timeout, gave_up=waiter.done)
-                    break
-                assert waiter.value is not None
-                entries.append(waiter.value)
-                if missing:
-                    missing.remove(waiter.value.signal.source)
+                else:
+                    gone[waiter.gone.agent_id] = waiter.gone
+                    if len(gone) == len(missing):  # nobody is left who could send
+                        detail = "; ".join(map(str, gone.values()))
+                        nothing = NoSignal(reason=Reason.PEER_GONE, detail=detail)
         except BaseException:
             for entry in entries:  # nobody has seen them
                 self._member.mailbox.put_back(entry)

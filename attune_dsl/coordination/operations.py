@@ -21,7 +21,9 @@ class Operations(Protocol):
     async def broadcast(self, type_: str, payload: Any, *, ttl: float | None, late: bool, key: str | None) -> str:
         """Store a signal for all agents."""
 
-    async def wait(self, types: Sequence[str], *, source: str | None, timeout: float | None) -> Signal | NoSignal:
+    async def wait(
+        self, types: Sequence[str], *, source: str | None, timeout: float | None, require_alive: bool = False
+    ) -> Signal | NoSignal:
         """Take the oldest signal that fits, now or when it comes."""
 
     async def check(self, types: Sequence[str], *, source: str | None) -> Signal | None:

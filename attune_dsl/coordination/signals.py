@@ -71,14 +71,20 @@ class Signals(Injectable):
         return drive(self._operations.broadcast(type, payload, ttl=ttl, late=late, key=key))
 
     def wait(
-        self, *types: str, source: str | None = None, timeout: float | None = DEFAULT_TIMEOUT
+        self,
+        *types: str,
+        source: str | None = None,
+        timeout: float | None = DEFAULT_TIMEOUT,
+        require_alive: bool = False,
     ) -> Signal | NoSignal:
         """Take the oldest signal of one of ``types`` (none: any) from ``source`` (``None``: anyone), or wait for it.
 
         Waits at most ``timeout`` seconds (``None``: for ever). Returns the :class:`Signal`, or a :class:`NoSignal` that
-        is false in a condition and says why: ``timeout``, or ``unavailable`` where there is no store.
+        is false in a condition and says why: ``timeout``; ``peer_gone`` as soon as ``source`` has ended since this
+        agent joined, once what it sent before is taken; ``unavailable`` where there is no store. A source that has not
+        started yet is waited for, unless ``require_alive`` is true: then the wait ends at once if it does not live.
         """
-        return drive(self._operations.wait(types, source=source, timeout=timeout))
+        return drive(self._operations.wait(types, source=source, timeout=timeout, require_alive=require_alive))
 
     def check(self, *types: str, source: str | None = None) -> Signal | None:
         """Take the oldest signal that fits if there is one; never waits for one to come."""
@@ -155,9 +161,10 @@ class AsyncSignals(Injectable):
         *types: str,
         source: str | None = None,
         timeout: float | None = DEFAULT_TIMEOUT,
+        require_alive: bool = False,
     ) -> Signal | NoSignal:
         """See :meth:`Signals.wait`."""
-        return await self._operations.wait(types, source=source, timeout=timeout)
+        return await self._operations.wait(types, source=source, timeout=timeout, require_alive=require_alive)
 
     async def check(self, *types: str, source: str | None = None) -> Signal | None:
         """See :meth:`Signals.check`."""

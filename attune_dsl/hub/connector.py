@@ -53,6 +53,7 @@ class Connector:
         self._connections = commands, reader
         hub.commands.open(commands, self._link)
         hub.reader.open(reader, self._link, *cursors)
+        hub.sources.restart()
         hub.link.came_up()
         log.debug("link.up", store=hub.server.label, namespace=hub.namespace, link=self._link)
 
@@ -141,7 +142,7 @@ class Connector:
     def _own(self, member: Member, reply: Any) -> None:
         """Make the member the owner of its id, if the answer to its join says so."""
         if isinstance(reply, list) and reply[0] == b"joined":
-            member.accept(int(reply[1]), self._link, int(reply[3]))
+            member.accept(int(reply[1]), self._link, int(reply[3]), int(reply[2]))
 
     def _accept(self, member: Member, reply: Any, known: int) -> bool:
         """Take in the answer to a join; return whether the member, of epoch ``known`` until then, is the id's owner."""

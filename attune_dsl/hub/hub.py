@@ -17,6 +17,7 @@ from attune_dsl.hub.link import SLEEPING, LinkState
 from attune_dsl.hub.member import Member, Profile
 from attune_dsl.hub.parker import parker
 from attune_dsl.hub.reader import Reader
+from attune_dsl.hub.sources import Sources
 from attune_dsl.hub.watch import Watches
 from attune_dsl.model import AgentStatus
 from attune_dsl.store import scripts
@@ -48,6 +49,7 @@ class Hub:
         self.entries: Final = EntryReader()
         self.parker: Final = parker()
         self.watches: Final = Watches(self)
+        self.sources: Final = Sources(self)
         self.keeper: Final = Keeper(self)
         self.reader: Final = Reader(self, self.parker)
         self.commands: Final = Commands(self.parker, self.lost, after_write=self.reader.ask, lane=f"{self.id}.1")

@@ -226,6 +226,7 @@ class Keeper:
         if self.tick.is_due(now) or everything:
             hub.reader.ask()
             hub.reader.pump.attend()
+            requests += hub.sources.pop_unasked()
             while self._marking:
                 member = self._marking.popleft()
                 member.is_listed = False

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 
 from attrs import evolve, frozen
 
+from attune_dsl import clock
 from attune_dsl.hub.drive import Source, Ticket
 from attune_dsl.model import Signal
 
@@ -36,18 +37,42 @@ class Entry:
     for_newcomers: bool = True
 
 
+class Gone(NamedTuple):
+    """An agent that has ended: when, in ms of the server's clock, how, on which stage, and why if it failed."""
+
+    agent_id: str
+    ended_ms: int
+    status: str
+    stage: str
+    error: str
+
+    def __str__(self) -> str:
+        text = f"agent {self.agent_id!r} {'' if self.status in {'completed', 'failed'} else 'was '}{self.status}"
+        if self.stage and self.status != "completed":
+            text += f" on stage {self.stage!r}"
+        return f"{text} ({self.error})" if self.error else text
+
+
 class Waiter(Ticket[Entry | None]):
     """Waits for the first entry that fits ``types`` and ``senders`` (empty: any).
 
-    ``value`` is that entry, or ``None`` if there is no sense in waiting any longer.
+    ``value`` is that entry, or ``None`` if there is no sense in waiting any longer; ``gone`` is the sender that will
+    send nothing more, if that is why it ends.
     """
 
-    __slots__ = ("senders", "types")
+    __slots__ = ("gone", "senders", "types")
 
     def __init__(self, source: Source, deadline: float | None, types: frozenset[str], senders: frozenset[str]) -> None:
         super().__init__(source, deadline)
         self.types = types
         self.senders = senders
+        self.gone: Gone | None = None
+
+    def give_up(self, gone: Gone) -> None:
+        """End the wait as if its time was over: what was sent before is found by a last look."""
+        self.gone = gone
+        self.deadline = clock.monotonic()
+        self.nudge()
 
     def fits(self, signal: Signal) -> bool:
         """Whether the signal is what is waited for."""

@@ -77,6 +77,7 @@ class Member:
         self.epoch = 0
         self.owner = ""
         self.died_at = 0
+        self.joined_ms = 0
         self.receives = False
         """Whether copies are for it; before it has joined they are not, because its epoch says what it may see.
 
@@ -109,8 +110,10 @@ class Member:
         """The member's name in the lease set."""
         return f"{self.agent_id}#{self.epoch}"
 
-    def accept(self, epoch: int, link: str, died_at: int) -> None:
-        """The store has made the member the owner of its id, over this link."""
+    def accept(self, epoch: int, link: str, died_at: int, now: int) -> None:
+        """The store has made the member the owner of its id, over this link, ``now`` (ms of the server's clock)."""
+        if epoch != self.epoch:
+            self.joined_ms = now
         self.was_lost = self.was_lost or self.epoch not in {0, epoch}
         self.epoch, self.owner, self.died_at = epoch, f"{epoch}@{link}", died_at
         self.receives = self.profile.has_mailbox

@@ -11,6 +11,7 @@ from attune_dsl.hub.mailbox import Entry
 from attune_dsl.hub.member import Member
 from attune_dsl.hub.parker import Parker
 from attune_dsl.hub.pump import Pump
+from attune_dsl.hub.sources import Sources
 from attune_dsl.hub.watch import Watches
 from attune_dsl.store import codec
 from attune_dsl.store.connection import Connection, ConnectionLost, Reply, ReplyError, pack_command
@@ -47,6 +48,10 @@ class Owner(Protocol):
     @property
     def watches(self) -> Watches:
         """Who follows the timeline."""
+
+    @property
+    def sources(self) -> Sources:
+        """Whom the agents wait for."""
 
 
 class Reader:
@@ -161,6 +166,9 @@ class Reader:
             for stale in list(self._owner.members.values()):
                 if stale.profile.has_mailbox:
                     self._owner.refresh(stale)
+            self._owner.sources.restart()
+        elif b"gone" in fields:
+            self._owner.sources.ended(fields)
         elif b"fenced" in fields:
             self._fence(fields)
         elif b"nudge" not in fields:

@@ -49,6 +49,10 @@ class Keys:
         """Hash of what the stages of an agent's run did so far: name -> JSON."""
         return f"{self.prefix}stages:{agent_id}"
 
+    def waited(self, agent_id: str) -> str:
+        """Set of the hubs (by their link) that wait for what an agent sends, and are told when it ends."""
+        return f"{self.prefix}waited:{agent_id}"
+
     def mail(self, agent_id: str) -> str:
         """Stream: the agent's mailbox, the truth about targeted signals."""
         return f"{self.prefix}mail:{agent_id}"

@@ -52,8 +52,9 @@ _LEAVE: Final = _Script("leave", prelude=_LIVENESS)
 _BEAT: Final = _Script("beat", prelude=_LIVENESS)
 _SWEEP: Final = _Script("sweep", prelude=_LIVENESS)
 _TELL: Final = _Script("tell")
+_WAIT: Final = _Script("wait")
 _OPEN: Final = _Script("open")
-_ALL: Final = (_SEND, _BROADCAST, _TAKE, _LOOK, _JOIN, _UPDATE, _LEAVE, _BEAT, _SWEEP, _TELL, _OPEN)
+_ALL: Final = (_SEND, _BROADCAST, _TAKE, _LOOK, _JOIN, _UPDATE, _LEAVE, _BEAT, _SWEEP, _TELL, _WAIT, _OPEN)
 
 
 class Witness(NamedTuple):
@@ -105,7 +106,7 @@ def join(
         keys.timeline,
         keys.stages(agent_id),
     )
-    return _JOIN(names, agent_id, link, ttl_ms, known_epoch, takeover, hub, keys.inbox(""), keys.agent(""), by, *fields)
+    return _JOIN(names, agent_id, link, ttl_ms, known_epoch, takeover, hub, keys.prefix, by, *fields)
 
 
 def look(keys: Keys, agent_id: str, *, after_mail: int, after_broadcast: int) -> Command:
@@ -206,7 +207,7 @@ def leave(
 ) -> Command:
     """End an agent. Reply: ``b"left"``, ``b"fenced"`` or ``b"ended"``."""
     names = (keys.agent(agent_id), keys.leases, keys.ended, keys.timeline, keys.stages(agent_id))
-    return _LEAVE(names, owner, agent_id, epoch, status, *_rows(stages), *fields)
+    return _LEAVE(names, owner, agent_id, epoch, status, keys.prefix, *_rows(stages), *fields)
 
 
 def _rows(stages: Mapping[str, bytes]) -> list[Part]:
@@ -234,13 +235,13 @@ def beat(keys: Keys, link: str, *, witness: Witness, hub_ttl_ms: int, read_up_to
     The earliest expiry is in ms, ``b""`` without any lease.
     """
     names = (keys.leases, keys.inbox(link), keys.pulse, keys.ended, keys.timeline)
-    return _BEAT(names, keys.agent(""), keys.stages(""), *witness, hub_ttl_ms, read_up_to)
+    return _BEAT(names, keys.prefix, *witness, hub_ttl_ms, read_up_to)
 
 
 def sweep(keys: Keys, witness: Witness) -> Command:
     """Look for lapsed leases. Reply: ``[now, earliest expiry or b"", witnessed]``."""
     names = (keys.leases, keys.pulse, keys.ended, keys.timeline)
-    return _SWEEP(names, keys.agent(""), keys.stages(""), *witness)
+    return _SWEEP(names, keys.prefix, *witness)
 
 
 def tell(keys: Keys, agent_id: str, *, token: str, fields: Iterable[Part]) -> Command:
@@ -249,3 +250,8 @@ def tell(keys: Keys, agent_id: str, *, token: str, fields: Iterable[Part]) -> Co
     Reply: ``[b"told", owner]``, ``[b"refused", b""]`` or ``[b"away", owner]``.
     """
     return _TELL((keys.agent(agent_id),), agent_id, token, keys.inbox(""), *fields)
+
+
+def wait(keys: Keys, source: str, link: str) -> Command:
+    """Have a hub told when an agent ends. Reply: ``[epoch or b"", ended_at or b"", status, stage, error, alive]``."""
+    return _WAIT((keys.agent(source), keys.waited(source), keys.leases, keys.pulse), link, source)

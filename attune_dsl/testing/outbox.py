@@ -83,7 +83,9 @@ class RecordedOperations:
             self._keys[key] = sent.id
         return sent.id
 
-    async def wait(self, types: Sequence[str], *, source: str | None, timeout: float | None) -> Signal | NoSignal:
+    async def wait(
+        self, types: Sequence[str], *, source: str | None, timeout: float | None, require_alive: bool = False
+    ) -> Signal | NoSignal:
         """Take the oldest signal that fits, or the answer that comes before it, or time out at once."""
         return self._take(types, () if source is None else (source,), timeout)
 

@@ -1,12 +1,12 @@
 -- A hub's beat, behind the ZADD that renews its agents' leases: its inbox, what it has read of that, and a look for leases
 -- that have lapsed.
 -- KEYS  leases inbox:<link> pulse ended timeline
--- ARGV  agent_prefix stages_prefix interval_ms own_at_ms down_at_ms asked_at_ms hub_ttl_ms read_up_to
+-- ARGV  prefix interval_ms own_at_ms down_at_ms asked_at_ms hub_ttl_ms read_up_to
 -- Returns {now, inbox_exists, earliest expiry or ''}.
 local now = clock()
-local from, till = silence(KEYS[1], KEYS[3], ARGV[1], now, tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]),
-  tonumber(ARGV[6]))
-local earliest = sweep(KEYS[1], KEYS[4], KEYS[5], ARGV[1], ARGV[2], now, from, till)
+local from, till = silence(KEYS[1], KEYS[3], ARGV[1], now, tonumber(ARGV[2]), tonumber(ARGV[3]),
+  tonumber(ARGV[4]), tonumber(ARGV[5]))
+local earliest = sweep(KEYS[1], KEYS[4], KEYS[5], ARGV[1], now, from, till)
 if earliest ~= '' then keep_until(KEYS[1], now + AGENT_TTL * 1000) end
-if ARGV[8] ~= '' then redis.call('XTRIM', KEYS[2], 'MINID', ARGV[8]) end
-return { fmt(now), redis.call('PEXPIRE', KEYS[2], ARGV[7]), earliest }
+if ARGV[7] ~= '' then redis.call('XTRIM', KEYS[2], 'MINID', ARGV[7]) end
+return { fmt(now), redis.call('PEXPIRE', KEYS[2], ARGV[6]), earliest }

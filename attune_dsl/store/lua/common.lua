@@ -72,6 +72,13 @@ local function append(stream, info, order, message)
   return at, head
 end
 
+-- Put an entry into a hub's inbox, if it has one. A full one is replaced by a word that its hub has to look for itself.
+local function post(inbox, ...)
+  if redis.call('XLEN', inbox) < INBOX_COUNT then return redis.call('XADD', inbox, 'NOMKSTREAM', '*', ...) end
+  redis.call('XTRIM', inbox, 'MAXLEN', 0)
+  return redis.call('XADD', inbox, 'NOMKSTREAM', '*', 'resync', '1')
+end
+
 -- Messages are numbered per lane, and an agent's hash remembers the last number of its present lane: what was stored
 -- is not stored again, and what was refused is refused again. Returns the answer to a retry, or nil for a new message.
 -- The caller has read `owner`, `lane`, `seq` and `refused` from the sender's hash.

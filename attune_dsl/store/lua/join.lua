@@ -1,6 +1,6 @@
 -- An agent joins, or joins again over a new link. At most one live owner per id.
 -- KEYS  agent:<id> leases order ended pulse timeline stages:<id>
--- ARGV  id link ttl_ms known_epoch ('0': a new incarnation) takeover hub inbox_prefix agent_prefix by
+-- ARGV  id link ttl_ms known_epoch ('0': a new incarnation) takeover hub prefix by
 --       field value …
 -- takeover is '0', '1', or '#' and the epoch of an owner whose process the caller knows to be gone; `by` is told to
 -- the owner that is replaced.
@@ -8,7 +8,7 @@
 -- incarnation that did not end properly was last alive ('0': there is none): what came before may have been taken by it.
 local id, link, ttl, known, takeover, hub = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6]
 local now = clock()
-steady(KEYS[2], KEYS[5], ARGV[8], now)
+steady(KEYS[2], KEYS[5], ARGV[7], now)
 local held = redis.call('HMGET', KEYS[1], 'epoch', 'ended_at', 'host', 'pid', 'died_at', 'hub', 'machine', 'extended',
   'owner', 'ttl', 'status', 'beat_at', 'keep', 'stage', 'progress', 'interval')
 local epoch, ended_at, died_at = held[1], held[2], held[5] or '0'
@@ -36,12 +36,12 @@ if not (epoch and not ended_at and held[6] == hub and takeover ~= '1') then
     if alive and takeover == '1' then
       note(KEYS[6], 'fenced', id, epoch, now)
       local old = string.match(held[9] or '', '@(.+)$')
-      if old then redis.call('XADD', ARGV[7] .. old, 'NOMKSTREAM', '*', 'fenced', id, 'epoch', epoch, 'by', ARGV[9]) end
+      if old then post(ARGV[7] .. 'inbox:' .. old, 'fenced', id, 'epoch', epoch, 'by', ARGV[8]) end
       died_at = fmt(now)
     else
       local beat_at = extended and tonumber(held[12]) or (lease or now) - (tonumber(held[10] or '') or 0)
       died_at = fmt(math.min(now, lease or now))
-      lose(KEYS[2], KEYS[4], KEYS[6], KEYS[1], KEYS[7], id, epoch, now, beat_at,
+      lose(KEYS[2], KEYS[4], KEYS[6], ARGV[7], id, epoch, now, beat_at,
         { keep = held[13], stage = held[14], progress = held[15] })
     end
   elseif held[11] == 'lost' then
@@ -61,7 +61,7 @@ if not (epoch and not ended_at and held[6] == hub and takeover ~= '1') then
   redis.call('HSET', KEYS[1], 'started_at', fmt(now), 'progress_at', fmt(now))
   note(KEYS[6], 'joined', id, epoch, now, 'ttl', fmt(ttl))
 end
-redis.call('HSET', KEYS[1], 'epoch', epoch, 'owner', epoch .. '@' .. link, 'died_at', died_at, 'hub', hub, unpack(ARGV, 10))
+redis.call('HSET', KEYS[1], 'epoch', epoch, 'owner', epoch .. '@' .. link, 'died_at', died_at, 'hub', hub, unpack(ARGV, 9))
 redis.call('EXPIRE', KEYS[1], AGENT_TTL)
 redis.call('EXPIRE', KEYS[7], AGENT_TTL)
 redis.call('ZADD', KEYS[2], fmt(now + ttl), id .. '#' .. epoch)

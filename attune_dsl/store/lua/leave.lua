@@ -1,14 +1,15 @@
 -- An agent ends: its final status, once and for all, and its lease goes.
 -- KEYS  agent:<id> leases ended timeline stages:<id>
--- ARGV  owner id epoch status stage_count (stage row)* field value …
+-- ARGV  owner id epoch status prefix stage_count (stage row)* field value …
 -- Returns 'left', 'fenced' or 'ended'.
 if not owns(KEYS[1], ARGV[1]) then return 'fenced' end
 if redis.call('HEXISTS', KEYS[1], 'ended_at') == 1 then return 'ended' end
-local id, epoch, now, rows = ARGV[2], ARGV[3], clock(), 2 * tonumber(ARGV[5])
+local id, epoch, now, rows = ARGV[2], ARGV[3], clock(), 2 * tonumber(ARGV[6])
 redis.call('HSET', KEYS[1], 'status', ARGV[4], 'ended_at', fmt(now), 'owner', epoch, 'beat_at', '',
-  unpack(ARGV, 6 + rows))
-if rows > 0 then redis.call('HSET', KEYS[5], unpack(ARGV, 6, 5 + rows)) end
-local keep = kept(redis.call('HGET', KEYS[1], 'keep'))
-retire(KEYS[2], KEYS[3], KEYS[1], KEYS[5], id .. '#' .. epoch, now, keep)
+  unpack(ARGV, 7 + rows))
+if rows > 0 then redis.call('HSET', KEYS[5], unpack(ARGV, 7, 6 + rows)) end
+local said = redis.call('HMGET', KEYS[1], 'keep', 'stage', 'error')
+retire(KEYS[2], KEYS[3], ARGV[5], id, id .. '#' .. epoch, now, kept(said[1]))
+tell_waiters(ARGV[5], id, epoch, now, ARGV[4], said[2], said[3])
 note(KEYS[4], 'ended', id, epoch, now, 'status', ARGV[4])
 return 'left'

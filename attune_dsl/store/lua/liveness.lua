@@ -8,14 +8,24 @@ local function note(timeline, kind, id, epoch, now, ...)
 end
 
 -- An incarnation has ended, whatever its status: its lease goes, its history begins.
-local function retire(leases, ended, agent, stages, member, now, keep)
-  redis.call('PEXPIRE', agent, fmt(keep))
-  redis.call('PEXPIRE', stages, fmt(keep))
+local function retire(leases, ended, prefix, id, member, now, keep)
+  redis.call('PEXPIRE', prefix .. 'agent:' .. id, fmt(keep))
+  redis.call('PEXPIRE', prefix .. 'stages:' .. id, fmt(keep))
   redis.call('ZREM', leases, member)
   redis.call('ZREMRANGEBYSCORE', ended, '-inf', fmt(now))
   redis.call('ZADD', ended, fmt(now + keep), member)
   redis.call('ZREMRANGEBYRANK', ended, 0, -ENDED_COUNT - 1)
   keep_until(ended, now + keep)
+end
+
+-- Tell the hubs that wait for what an agent sends that it sends nothing more.
+local function tell_waiters(prefix, id, epoch, now, status, stage, error)
+  local waited = prefix .. 'waited:' .. id
+  for _, link in ipairs(redis.call('SMEMBERS', waited)) do
+    post(prefix .. 'inbox:' .. link, 'gone', id, 'epoch', epoch, 'at', fmt(now), 'status', status,
+      'stage', stage or '', 'error', error or '')
+  end
+  redis.call('DEL', waited)
 end
 
 -- How long the history of an agent is kept: as long as it said, if that is a time.
@@ -34,14 +44,14 @@ end
 
 -- After a step back of the server's clock every lease has as much time left as before. One that ends within its own ttl
 -- stays as it is: its owner may have known of the step already, and would be lost by another.
-local function shift(leases, agents, now, step)
+local function shift(leases, prefix, now, step)
   local first = 0
   while true do
     local chunk = redis.call('ZRANGE', leases, first, first + 999, 'WITHSCORES')
     if #chunk == 0 then return end
     for i = 1, #chunk, 2 do
       local member, score = chunk[i], tonumber(chunk[i + 1])
-      local agent = agents .. (string.match(member, '^(.*)#%d+$') or '')
+      local agent = prefix .. 'agent:' .. (string.match(member, '^(.*)#%d+$') or '')
       local held = redis.pcall('HMGET', agent, 'ttl', 'extended')
       if score > now + (tonumber(held[1] or '') or 0) then
         if tonumber(held[2] or '') == score then
@@ -56,12 +66,12 @@ local function shift(leases, agents, now, step)
 end
 
 -- Notice a step back of the server's clock, at the first command after it. Returns when the last beat was.
-local function steady(leases, pulse, agents, now)
+local function steady(leases, pulse, prefix, now)
   local known = redis.call('HMGET', pulse, 'at', 'from', 'until')
   local at = tonumber(known[1] or '')
   if not at or now >= at - CLOCK_STEP then return at end
   local step = at - now
-  shift(leases, agents, now, step)
+  shift(leases, prefix, now, step)
   redis.call('HSET', pulse, 'at', fmt(now), 'from', fmt((tonumber(known[2] or '') or 0) - step),
     'until', fmt((tonumber(known[3] or '') or 0) - step))
   return now
@@ -73,7 +83,7 @@ local function unattended(leases, agents, now, at)
   local first = redis.call('ZRANGE', leases, 0, 0, 'WITHSCORES')
   local score = tonumber(first[2] or '')
   if not score or score <= at or score > now then return false end
-  local agent = agents .. (string.match(first[1], '^(.*)#%d+$') or '')
+  local agent = prefix .. 'agent:' .. (string.match(first[1], '^(.*)#%d+$') or '')
   local held = redis.pcall('HMGET', agent, 'interval')
   return now - score > (tonumber(held[1] or '') or LATE)
 end
@@ -82,8 +92,8 @@ end
 -- clock was set. Four things tell: nobody beat for two intervals, nobody beat while the caller had no link (`down_at`),
 -- the caller's command took too long (`asked_at`), nobody looked when a lease lapsed. Keeps the silence, and whether
 -- somebody has come back who beat before it (`own_at`): only that proves that it was not simply the end of all.
-local function silence(leases, pulse, agents, now, interval, own_at, down_at, asked_at)
-  local at = steady(leases, pulse, agents, now)
+local function silence(leases, pulse, prefix, now, interval, own_at, down_at, asked_at)
+  local at = steady(leases, pulse, prefix, now)
   local known = redis.call('HMGET', pulse, 'from', 'until', 'witnessed')
   local from, till = tonumber(known[1] or '') or 0, tonumber(known[2] or '') or 0
   local witnessed = known[3] == '1'
@@ -102,9 +112,11 @@ local function silence(leases, pulse, agents, now, interval, own_at, down_at, as
 end
 
 -- Declare a lapsed incarnation lost, for the whole namespace and once; what it last said of itself stays.
-local function lose(leases, ended, timeline, agent, stages, id, epoch, now, beat_at, known)
-  redis.call('HSET', agent, 'status', 'lost', 'ended_at', fmt(now), 'owner', epoch, 'beat_at', fmt(beat_at))
-  retire(leases, ended, agent, stages, id .. '#' .. epoch, now, kept(known.keep))
+local function lose(leases, ended, timeline, prefix, id, epoch, now, beat_at, known)
+  redis.call('HSET', prefix .. 'agent:' .. id, 'status', 'lost', 'ended_at', fmt(now), 'owner', epoch,
+    'beat_at', fmt(beat_at))
+  retire(leases, ended, prefix, id, id .. '#' .. epoch, now, kept(known.keep))
+  tell_waiters(prefix, id, epoch, now, 'lost', known.stage)
   note(timeline, 'lost', id, epoch, now, 'beat_at', fmt(beat_at), 'stage', known.stage or '',
     'progress', known.progress or '')
 end
@@ -117,12 +129,12 @@ end
 
 -- Go through the leases that have lapsed. One whose beats the silence may have swallowed gets one more TTL, once; and if
 -- that is short, the time that its owner may need to come back.
-local function sweep(leases, ended, timeline, agents, stages, now, from, till)
+local function sweep(leases, ended, timeline, prefix, now, from, till)
   local lapsed = redis.call('ZRANGEBYSCORE', leases, '-inf', fmt(now), 'WITHSCORES', 'LIMIT', 0, SWEEP_COUNT)
   for i = 1, #lapsed, 2 do
     local member, score = lapsed[i], tonumber(lapsed[i + 1])
     local id, epoch = string.match(member, '^(.*)#(%d+)$')
-    local agent = agents .. (id or '')
+    local agent = prefix .. 'agent:' .. (id or '')
     -- pcall: what somebody put in the place of an agent's hash must not keep the others from being looked at.
     local held = redis.pcall('HMGET', agent, 'epoch', 'ended_at', 'ttl', 'interval', 'extended', 'beat_at', 'keep',
       'stage', 'progress')
@@ -136,7 +148,7 @@ local function sweep(leases, ended, timeline, agents, stages, now, from, till)
         extend(leases, agent, member, now + math.max(ttl, interval + RETURN))
       else
         local beat_at = extended and tonumber(held[6]) or score - ttl
-        lose(leases, ended, timeline, agent, stages .. id, id, epoch, now, beat_at,
+        lose(leases, ended, timeline, prefix, id, epoch, now, beat_at,
           { keep = held[7], stage = held[8], progress = held[9] })
       end
     end

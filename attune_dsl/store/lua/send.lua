@@ -18,14 +18,10 @@ if KEYS[6] then redis.call('SET', KEYS[6], id, 'PX', fmt(ttl)) end
 
 local link = string.match(redis.call('HGET', KEYS[5], 'owner') or '', '@(.+)$')
 if link then
-  local inbox = ARGV[7] .. link
-  if redis.call('XLEN', inbox) >= INBOX_COUNT then
-    redis.call('XTRIM', inbox, 'MAXLEN', 0)
-    redis.call('XADD', inbox, 'NOMKSTREAM', '*', 'resync', '1')
-  elseif #signal > INLINE_BYTES then
-    redis.call('XADD', inbox, 'NOMKSTREAM', '*', 'agent', ARGV[8], 'head', head)
+  if #signal > INLINE_BYTES then
+    post(ARGV[7] .. link, 'agent', ARGV[8], 'head', head)
   else
-    redis.call('XADD', inbox, 'NOMKSTREAM', '*', 'agent', ARGV[8], 'at', at, 'head', head, 'signal', signal)
+    post(ARGV[7] .. link, 'agent', ARGV[8], 'at', at, 'head', head, 'signal', signal)
   end
 end
 return { 'stored', id }
