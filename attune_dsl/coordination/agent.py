@@ -100,6 +100,11 @@ class Agent:
         return hub.link.outages > self._outages or member.is_replaced or member.was_lost or not member.epoch
 
     @property
+    def replaced(self) -> str:
+        """Who took the agent id over, as a sentence; empty if nobody did."""
+        return self._member.gone if self._member is not None and self._member.is_replaced else ""
+
+    @property
     def token(self) -> str:
         """What lets another process act as this agent; empty without a store."""
         return "" if self._member is None else str(self._member.profile.fields["token"])

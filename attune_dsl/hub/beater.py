@@ -29,6 +29,7 @@ class Beater:
         self._refresh_at = clock.monotonic() + REFRESH
         self._idle = idle_interval()
         self._own_at = 0
+        self._was_wrong = False
         self._outages = hub.link.outages
         self.next_beat = 0.0
         self.next_look = math.inf
@@ -95,8 +96,9 @@ class Beater:
         if not isinstance(reply, list):
             return False
         now, inbox_exists, earliest = reply
-        if abs(hub.learn_server_time(now, asked_at)) > limits.CLOCK_STEP:
-            self.next_beat = asked_at  # a clock was set, or the machine slept: what was renewed may have lapsed
+        self._was_wrong = abs(hub.learn_server_time(now, asked_at)) > limits.CLOCK_STEP
+        if self._was_wrong:
+            self.next_beat = asked_at  # a clock was set, or the machine slept: what it renewed ends too soon or late
         self._own_at, self._outages = int(now), outages
         self.next_look = hub.moment_of(float(earliest)) if earliest else math.inf
         if not inbox_exists:
@@ -118,7 +120,8 @@ class Beater:
 
         def render(_: Request) -> scripts.Command:
             now = hub.server_ms()
-            return scripts.renew(hub.keys, [(int(now + member.profile.ttl * 1000), member.lease) for member in chunk])
+            leases = [(int(now + member.profile.ttl * 1000), member.lease) for member in chunk]
+            return scripts.renew(hub.keys, leases, may_shorten=self._was_wrong)
 
         return hub.request(render)
 

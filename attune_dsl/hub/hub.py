@@ -109,11 +109,21 @@ class Hub:
             while owner != member.owner and reply in {None, b"fenced"}:  # it may be just about to join again
                 owner = member.owner
                 reply = await self.ask([*self.unsaid(member), member.leave_request(status, error, exit_code)])
-            if reply == b"fenced":
-                member.was_lost = True  # it stood still until now: no beat has told it
+            if reply == b"fenced":  # it stood still until now: no beat has told it
+                member.was_lost = True
+                await self._find_successor(member)
             return bool(reply == b"left")
         finally:
             self._forget(member)
+
+    async def _find_successor(self, member: Member) -> None:
+        """Find out whether somebody else has the id, and if so who."""
+        found = await self.ask(
+            [self.request(lambda _: ("HMGET", self.keys.agent(member.agent_id), "epoch", "host", "pid"))]
+        )
+        epoch, host, pid = ((part or b"").decode(errors="replace") for part in found or (b"", b"", b""))
+        if epoch not in {"", str(member.epoch)}:
+            self.expel(member, f"pid {pid} on {host}")
 
     def _forget(self, member: Member) -> None:
         """The member has left, or was not let in; who still waits for its mail waits in vain."""

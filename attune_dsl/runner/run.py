@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from attune_dsl import clock
 from attune_dsl.dsl.plan import plan_of
+from attune_dsl.exceptions import RunAborted
 from attune_dsl.model import AgentStatus
 from attune_dsl.runner.calls import StageUse, filled, timed
 from attune_dsl.runner.context import Frame
@@ -165,8 +166,13 @@ class Run:
     async def leave(self) -> None:
         """Publish the final status and give up the agent id (neutral)."""
         error = self._ending[1]
-        if self.agent is not None:
-            await self.agent.leave(self.status, None if error is None else describe(error))
+        if self.agent is None:
+            return
+        await self.agent.leave(self.status, None if error is None else describe(error))
+        if self.agent.replaced and self.status in {AgentStatus.COMPLETED, AgentStatus.FAILED}:
+            aborted = RunAborted(self.agent.replaced)  # only now it learned of it
+            aborted.__cause__ = error
+            self.status, self._ending = AgentStatus.ABORTED, (None, aborted)
 
     def conclude(self) -> RunResult[Any]:
         """Return the result; raise instead what must not be swallowed: Ctrl-C, SIGTERM, a cancelled task, exits."""

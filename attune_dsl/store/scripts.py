@@ -214,14 +214,15 @@ def _rows(stages: Mapping[str, bytes]) -> list[Part]:
     return [len(stages), *(part for pair in stages.items() for part in pair)]
 
 
-def renew(keys: Keys, leases: Sequence[tuple[int, str]]) -> Command:
+def renew(keys: Keys, leases: Sequence[tuple[int, str]], *, may_shorten: bool = False) -> Command:
     """Renew leases, given as (expiry in ms of the server's clock, ``agent#epoch``). Reply: how many were changed.
 
     A plain command, because a script that is handed a thousand names costs the server five times as much. XX: a lease
     that was taken over or removed is never brought back by a late beat. GT: one that arrives over a connection that is
-    long dead shortens none.
+    long dead shortens none; unless it ``may_shorten`` them, because the last one was far ahead of the server's clock.
     """
-    return ("ZADD", keys.leases, "XX", "GT", "CH", *(part for lease in leases for part in lease))
+    terms = ("XX", "CH") if may_shorten else ("XX", "GT", "CH")
+    return ("ZADD", keys.leases, *terms, *(part for lease in leases for part in lease))
 
 
 def present(keys: Keys, leases: Sequence[str]) -> Command:

@@ -79,7 +79,7 @@ end
 
 -- Whether nobody looked when the first lease lapsed. Whoever beats knows when that is, so somebody would have, within the
 -- interval that a loss may take to be found.
-local function unattended(leases, agents, now, at)
+local function unattended(leases, prefix, now, at)
   local first = redis.call('ZRANGE', leases, 0, 0, 'WITHSCORES')
   local score = tonumber(first[2] or '')
   if not score or score <= at or score > now then return false end
@@ -98,7 +98,7 @@ local function silence(leases, pulse, prefix, now, interval, own_at, down_at, as
   local from, till = tonumber(known[1] or '') or 0, tonumber(known[2] or '') or 0
   local witnessed = known[3] == '1'
   if at and (now - at > 2 * interval or (down_at > 0 and at <= down_at) or now - asked_at > LATE
-      or unattended(leases, agents, now, at)) then
+      or unattended(leases, prefix, now, at)) then
     if at > till then from, witnessed = at, false end
     till, witnessed = now + interval + RETURN, witnessed or own_at > 0
     redis.call('HSET', pulse, 'from', fmt(from), 'until', fmt(till), 'witnessed', witnessed and '1' or '0')

@@ -20,6 +20,16 @@ LATER = 4_000_000_000_000
 KEYS = Keys("team")
 
 
+class AskedSources:
+    """Notes how often all agents that are waited for were to be asked about again."""
+
+    def __init__(self) -> None:
+        self.restarts = 0
+
+    def restart(self) -> None:
+        self.restarts += 1
+
+
 class Owner:
     """A hub that only notes what it is told."""
 
@@ -32,6 +42,7 @@ class Owner:
         self.losses: list[str] = []
         self.expelled: list[tuple[str, str]] = []
         self.watches = Watches(self)  # type: ignore[arg-type]
+        self.sources = AskedSources()
 
     def unattended(self) -> None:
         """Nothing is read here."""
@@ -66,7 +77,7 @@ class Owner:
         )
         member = self.members[agent_id] = Member(self, profile, 0.0)  # type: ignore[arg-type]
         if epoch:
-            member.accept(epoch, "hub.1", died_at=0)
+            member.accept(epoch, "hub.1", died_at=0, now=0)
             member.mailbox.merge([], member.mailbox.hold())
         return member
 
@@ -147,7 +158,7 @@ def test_an_agent_that_has_not_joined_yet_gets_no_copies(owner: Owner, reader: R
     late = owner.join("late", epoch=0)
 
     reader._on_reply(reply(inbox=[mail(3, "late")], broadcasts=[copy(4, None)]))
-    late.accept(9, "hub.1", died_at=0)
+    late.accept(9, "hub.1", died_at=0, now=0)
     late.mailbox.merge([], late.mailbox.hold())
 
     assert orders(late) == []
@@ -172,7 +183,7 @@ def test_a_resync_makes_all_look(owner: Owner, reader: Reader) -> None:
 
     reader._on_reply(reply(inbox=[[b"2-1", [b"resync", b"1"]]]))
 
-    assert owner.refreshed == ["a", "b"]
+    assert (owner.refreshed, owner.sources.restarts) == (["a", "b"], 1)
 
 
 def test_a_copy_with_an_incredible_order_makes_its_agent_look(owner: Owner, reader: Reader) -> None:

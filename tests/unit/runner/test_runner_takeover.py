@@ -141,3 +141,20 @@ def test_what_a_run_says_of_itself_is_in_the_store(runner, store):
     left = record(store, "flow")
     assert (left["display_name"], json.loads(left["metadata"])) == ("Nightly", {"team": "data", "tags": ["a"]})
     assert float(left["cost"]) == 0.5
+
+
+def test_a_run_that_learns_of_it_only_at_its_end(runner, store):
+    """It stood still, somebody took its id, and when it went on it was at its end before any beat."""
+
+    @workflow(heartbeat=True)
+    def flow():
+        store.redis.hset(
+            f"{store.prefix}agent:flow", mapping={"epoch": 99, "owner": "99@x.1", "host": "there", "pid": 7}
+        )
+        return "too late"
+
+    result = runner.run(flow)
+
+    assert_aborted(result)
+    assert (result.value, str(result.error)) == (None, "the agent id 'flow' was taken over by pid 7 on there")
+    assert record(store, "flow")["epoch"] == "99"
