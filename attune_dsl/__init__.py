@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 from attune_dsl.dsl import scope as _scope
 
 if TYPE_CHECKING:
+    from attune_dsl.coordination.async_signals import AsyncSignals
     from attune_dsl.coordination.join import join
     from attune_dsl.coordination.monitor import AsyncChanges, AsyncMonitor, Changes, Monitor
-    from attune_dsl.coordination.signals import AsyncSignals, Signals
+    from attune_dsl.coordination.signal_type import SignalType
+    from attune_dsl.coordination.signals import Signals
     from attune_dsl.dsl.injection import INJECTED
     from attune_dsl.dsl.scope import Entry
     from attune_dsl.dsl.stage import Stage, stage
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
         MailboxFull,
         MapError,
         NotAJsonValue,
+        PayloadInvalid,
         PayloadTooLarge,
         RunAborted,
         StageTimeout,
@@ -84,6 +87,7 @@ __all__ = [
     "NoSignal",
     "NotAJsonValue",
     "Outcome",
+    "PayloadInvalid",
     "PayloadTooLarge",
     "Reason",
     "RunAborted",
@@ -91,6 +95,7 @@ __all__ = [
     "RunResult",
     "Runner",
     "Signal",
+    "SignalType",
     "Signals",
     "Stage",
     "StageRecord",
@@ -113,7 +118,9 @@ __all__ = [
 _HOMES = {
     "coordination.join": ("join",),
     "coordination.monitor": ("AsyncChanges", "AsyncMonitor", "Changes", "Monitor"),
-    "coordination.signals": ("AsyncSignals", "Signals"),
+    "coordination.async_signals": ("AsyncSignals",),
+    "coordination.signal_type": ("SignalType",),
+    "coordination.signals": ("Signals",),
     "dsl.injection": ("INJECTED",),
     "dsl.stage": ("Stage", "stage"),
     "dsl.workflow": ("Workflow", "workflow"),
@@ -126,6 +133,7 @@ _HOMES = {
         "MailboxFull",
         "MapError",
         "NotAJsonValue",
+        "PayloadInvalid",
         "PayloadTooLarge",
         "RunAborted",
         "StageTimeout",

@@ -34,6 +34,14 @@ class NotAJsonValue(AttuneError, TypeError):
         self.path = path
 
 
+class PayloadInvalid(AttuneError, ValueError):
+    """A payload is not what its :class:`SignalType` declares. ``path`` names the place inside it: ``$.votes.ann``."""
+
+    def __init__(self, message: str, path: str) -> None:
+        super().__init__(message)
+        self.path = path
+
+
 class InvalidName(AttuneError, ValueError):
     """A name is not 1-128 characters without control characters, or a namespace contains a brace."""
 

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
-from typing import Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from attrs import frozen
 
 T = TypeVar("T")
+if TYPE_CHECKING:  # type checkers bring typing_extensions along; at run time the default means nothing
+    from typing_extensions import TypeVar as _TypeVar
+
+    PayloadT_co = _TypeVar("PayloadT_co", covariant=True, default=Any)
+else:
+    PayloadT_co = TypeVar("PayloadT_co", covariant=True)
 
 
 class Tier(StrEnum):
@@ -34,7 +40,10 @@ class AgentStatus(StrEnum):
     @property
     def is_final(self) -> bool:
         """Whether an agent in this status has ended."""
-        return self not in (AgentStatus.STARTING, AgentStatus.RUNNING, AgentStatus.WAITING)
+        return self._value_ not in _LIVE
+
+
+_LIVE = frozenset({"starting", "running", "waiting"})
 
 
 class StageStatus(StrEnum):
@@ -86,8 +95,11 @@ class Coordination:
 
 
 @frozen(kw_only=True)
-class Signal:
+class Signal(Generic[PayloadT_co]):
     """A named message that was received. True in a condition; what a wait returns instead is a :class:`NoSignal`.
+
+    ``payload`` is JSON, or what the :class:`SignalType` declares that its receiver named: ``Signal`` alone is
+    ``Signal[Any]``.
 
     ``target`` is ``None`` for a broadcast. ``sent_at`` and ``expires_at`` are seconds since the epoch by the server's
     clock. ``order`` is the namespace's counter: it orders signals and broadcasts of all senders. ``redelivered`` says
@@ -98,7 +110,7 @@ class Signal:
     type: str
     source: str
     target: str | None
-    payload: Any
+    payload: PayloadT_co
     sent_at: float
     expires_at: float
     order: int
@@ -120,14 +132,14 @@ class NoSignal:
 
 
 @frozen(kw_only=True)
-class Collected:
+class Collected(Generic[PayloadT_co]):
     """What ``collect`` gathered: the signals in the order in which they were taken, and who is missing.
 
     True in a condition when nobody is missing. ``missing`` names the sources that were asked for and did not send;
     ``reason`` and ``detail`` say why it ended early, and are ``None`` and empty when it did not.
     """
 
-    signals: tuple[Signal, ...]
+    signals: tuple[Signal[PayloadT_co], ...]
     wanted: int
     missing: tuple[str, ...] = ()
     reason: Reason | None = None
@@ -136,7 +148,7 @@ class Collected:
     def __bool__(self) -> bool:
         return self.reason is None
 
-    def __iter__(self) -> Iterator[Signal]:
+    def __iter__(self) -> Iterator[Signal[PayloadT_co]]:
         return iter(self.signals)
 
     def __len__(self) -> int:

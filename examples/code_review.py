@@ -14,12 +14,11 @@ import ast
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
-from typing import Any
 
-from attune_dsl import AsyncSignals, Context, Runner, stage, workflow
+from attune_dsl import AsyncSignals, Context, Runner, SignalType, stage, workflow
 
 THIS_PACKAGE = Path(__file__).resolve().parents[1] / "attune_dsl"
 
@@ -58,6 +57,19 @@ class Review:
     findings: list[Finding] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Findings:
+    """What a scan hands over: the folder, how much was counted there, and the worst findings, worst first."""
+
+    folder: str
+    totals: dict[str, int]
+    worst: list[Finding]
+
+
+FINDINGS = SignalType("findings", Findings)
+"""Both workflows name this: one sends ``Findings``, the other gets ``Findings``, and a type checker knows."""
+
+
 # Scanning
 
 
@@ -92,9 +104,9 @@ def review(file: Path) -> Review:
 
 
 @stage(retries=2)
-def hand_over(ctx: Context, findings: dict[str, Any]) -> None:
+def hand_over(ctx: Context, findings: Findings) -> None:
     """Signal the findings to ``report``. The key makes a second attempt the same signal, not another one."""
-    sent = ctx.signals.send("findings", target="report", payload=findings, ttl=KEPT, key=ctx.run_id)
+    sent = ctx.signals.send(FINDINGS, target="report", payload=findings, ttl=KEPT, key=ctx.run_id)
     if not sent:
         raise ConnectionError("the findings could not be handed over: the store does not answer")
 
@@ -111,7 +123,7 @@ def scan(folder: Path = THIS_PACKAGE) -> dict[str, int]:
         "functions": sum(each.functions for each in reviews),
         "findings": len(findings),
     }
-    hand_over({"folder": str(folder), "totals": totals, "worst": [asdict(finding) for finding in worst]})
+    hand_over(Findings(str(folder), totals, worst))
     return totals
 
 
@@ -119,18 +131,18 @@ def scan(folder: Path = THIS_PACKAGE) -> dict[str, int]:
 
 
 @stage
-async def latest_findings(signals: AsyncSignals, patience: float) -> dict[str, Any]:
+async def latest_findings(signals: AsyncSignals, patience: float) -> Findings:
     """Wait for the findings of a scan. Where several scans left theirs, the last one counts."""
-    signal = await signals.wait("findings", timeout=patience)
+    signal = await signals.wait(FINDINGS, timeout=patience)
     if not signal:
         raise TimeoutError(f"no scan has handed anything over: {signal.detail}")
-    while newer := await signals.check("findings"):
+    while newer := await signals.check(FINDINGS):
         signal = newer
-    return dict(signal.payload)
+    return signal.payload
 
 
 @stage
-def write(findings: dict[str, Any], output: Path) -> None:
+def write(findings: Findings, output: Path) -> None:
     output.write_text(markdown(findings), encoding="utf-8")
 
 
@@ -139,13 +151,12 @@ async def report(output: Path = Path("code_review.md"), patience: float = 300.0)
     """Wait ``patience`` seconds for the findings of a scan and write them as Markdown."""
     findings = await latest_findings(patience)
     await write.acall(findings, output)  # a blocking stage, in a thread
-    return f"{findings['totals']['findings']} findings, see {output}"
+    return f"{findings.totals['findings']} findings, see {output}"
 
 
-def markdown(review: dict[str, Any]) -> str:
+def markdown(review: Findings) -> str:
     """Return the report: totals, then the findings of each kind, worst first."""
-    folder, totals = review["folder"], review["totals"]
-    worst = [Finding(**finding) for finding in review["worst"]]
+    folder, totals, worst = review.folder, review.totals, review.worst
     lines = [f"# Code review of {folder}", "", *(f"- {count:,} {what}" for what, count in totals.items()), ""]
     if len(worst) < totals["findings"]:
         lines += [f"The {len(worst):,} worst findings:", ""]

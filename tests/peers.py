@@ -9,7 +9,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from attune_dsl.coordination.agent import Agent, AgentInfo, enter
-from attune_dsl.coordination.signals import AsyncSignals, Signals
+from attune_dsl.coordination.async_signals import AsyncSignals
+from attune_dsl.coordination.signals import Signals
 from attune_dsl.hub.drive import drive
 from attune_dsl.hub.hub import Hub
 from attune_dsl.hub.member import Member

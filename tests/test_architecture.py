@@ -32,6 +32,7 @@ SHARED = {
     "coordination": {
         "operations",
         "advice",
+        "async_signals",
         "inert",
         "mail",
         "signals",
@@ -40,6 +41,12 @@ SHARED = {
         "records",
         "listing",
         "follower",
+        "signal_type",
+        "typed",
+        "handing",
+        "arrivals",
+        "stored_mail",
+        "deputy",
     },
 }
 """In these folders the modules do not import each other; except these few, which the others are made of."""

@@ -7,6 +7,9 @@ from collections.abc import Iterable, Sequence
 OK, FAILED, USAGE, ABORTED = 0, 1, 2, 3
 """Exit codes: completed; failed; the command line is wrong; a participant aborted the run."""
 
+TIMED_OUT, PEER_GONE, DEADLOCK = 4, 5, 6
+"""Exit codes of a wait without a signal: none came in time; its sender has ended; it would have waited in a circle."""
+
 UNAVAILABLE = 7
 """Exit code of a command that could do nothing because the store did not answer; trying again may help."""
 

@@ -49,8 +49,8 @@ def command(  # noqa: PLR0917 (click passes them all by name)
     """Run a command as an agent: attune-dsl exec --agent-id NAME -- COMMAND...
 
     Others see that it lives and how it ended, and can send it signals. Its input, output and exit code are its own,
-    and it gets the signals that this process gets. Inside, "attune-dsl progress" and "attune-dsl signals send" act as
-    the agent.
+    and it gets the signals that this process gets. Inside, "attune-dsl progress" and "attune-dsl signals" act as the
+    agent.
 
     Exit codes: the command's; 128 + N if signal N killed it; 126 it cannot be executed, 127 it was not found; 1 the
     agent id is taken, 2 wrong usage, 3 another owner took the agent id over.

@@ -7,31 +7,33 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from attune_dsl.cli.errors import OK, CliError, Unavailable, UsageError
+from attune_dsl.cli import signals_look, signals_wait
+from attune_dsl.cli.acting import entered, explained, token_for
+from attune_dsl.cli.errors import OK, Unavailable, UsageError
 from attune_dsl.cli.options import Common, common_options, require_subcommand
-from attune_dsl.exceptions import AgentIdTaken, AttuneError, StoreUnavailable
 
 if TYPE_CHECKING:
-    from attune_dsl.coordination.agent import Agent
+    from attune_dsl.coordination.async_signals import AsyncSignals
     from attune_dsl.coordination.deputy import Deputy
-    from attune_dsl.coordination.signals import AsyncSignals
 
     Sender = AsyncSignals | Deputy
     Send = Callable[[Sender], Awaitable[str]]
-
-PASSER_BY_KEEP = 5.0
-"""Seconds that an agent that only sent something stays listed."""
 
 
 @click.group("signals", invoke_without_command=True)
 @click.pass_context
 def command(ctx: click.Context) -> None:
-    """Send signals to agents.
+    """Send signals to agents, wait for them, and see what waits.
 
-    Under "attune-dsl exec" they come from the agent that the command runs as; elsewhere from --agent-id, or from a name
-    made up for the moment.
+    Under "attune-dsl exec" all of these act as the agent that the command runs as; elsewhere as --agent-id, for the
+    moment, or for sending under a name made up.
     """
     require_subcommand(ctx)
+
+
+command.add_command(signals_wait.wait)
+for _each in (signals_look.pending, signals_look.tail, signals_look.clear):
+    command.add_command(_each)
 
 
 _payload = click.option("--payload", metavar="JSON", help="What it carries, such as '{\"n\": 1}' or '\"text\"'.")
@@ -108,19 +110,8 @@ def _send(common: Common, agent_id: str | None, described: dict[str, Any], send:
     from attune_dsl.hub.drive import drive
 
     show_warnings(quiet=not common.verbose)  # what goes wrong is said by this command itself
-    try:
+    with explained("the signal was not sent", "send under its name; choose another --agent-id"):
         source, signal_id = drive(_sent(common, agent_id, send))
-    except StoreUnavailable as error:
-        raise Unavailable(f"the signal was not sent: {error}") from error
-    except AgentIdTaken as error:
-        raise CliError(
-            f"agent id {error.agent_id!r} is taken by a live agent (pid {error.pid} on {error.host}), which alone can "
-            "send under its name; choose another --agent-id"
-        ) from None
-    except AttuneError:
-        raise
-    except ValueError as error:
-        raise UsageError(str(error)) from error
     if not signal_id:
         raise Unavailable("the store did not confirm the signal; it may or may not have been stored")
     _print({"id": signal_id, "source": source} | described, as_json=common.as_json)
@@ -129,10 +120,8 @@ def _send(common: Common, agent_id: str | None, described: dict[str, Any], send:
 
 async def _sent(common: Common, agent_id: str | None, send: Send) -> tuple[str, str]:
     """Send in the name of the agent that this process acts for, or as an agent of its own; return the name and id."""
-    from attune_dsl.store.settings import acting_for
-
-    agent = acting_for()
-    if agent is not None and agent_id in (None, agent[0]):
+    agent = token_for(agent_id)
+    if agent is not None:
         return agent[0], await _as_deputy(*agent, common, send)
     return await _as_passer_by(agent_id, common, send)
 
@@ -150,9 +139,11 @@ async def _as_deputy(agent_id: str, token: str, common: Common, send: Send) -> s
 
 
 async def _as_passer_by(agent_id: str | None, common: Common, send: Send) -> tuple[str, str]:
+    import uuid
+
     from attune_dsl.model import AgentStatus
 
-    agent = await _entered(agent_id, common)
+    agent = await entered(f"cli-{uuid.uuid4().hex[:8]}" if agent_id is None else agent_id, common)
     status = AgentStatus.FAILED
     try:
         signal_id = await send(agent.async_signals())
@@ -160,27 +151,6 @@ async def _as_passer_by(agent_id: str | None, common: Common, send: Send) -> tup
     finally:
         await agent.leave(status)
     return agent.agent_id, signal_id
-
-
-async def _entered(agent_id: str | None, common: Common) -> Agent:
-    import uuid
-
-    from attrs import evolve
-
-    from attune_dsl.coordination.agent import AgentInfo, enter
-    from attune_dsl.store.settings import coordination_policy, heartbeat_policy
-
-    coordination, heartbeat = coordination_policy(True), heartbeat_policy(True)
-    assert coordination is not None
-    assert heartbeat is not None
-    return await enter(
-        f"cli-{uuid.uuid4().hex[:8]}" if agent_id is None else agent_id,
-        store=common.store,
-        namespace=common.namespace,
-        heartbeat=evolve(heartbeat, keep=min(heartbeat.keep, PASSER_BY_KEEP)),
-        coordination=evolve(coordination, required=True),
-        info=AgentInfo(),
-    )
 
 
 def _print(described: dict[str, Any], *, as_json: bool) -> None:

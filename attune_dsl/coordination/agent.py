@@ -9,11 +9,14 @@ from typing import Any, Protocol
 
 from attrs import frozen
 
+from attune_dsl.coordination.async_signals import AsyncSignals
+from attune_dsl.coordination.handing import Hand, HandingOperations
 from attune_dsl.coordination.inert import InertOperations
 from attune_dsl.coordination.mail import MailOperations
 from attune_dsl.coordination.operations import Operations, guarded
-from attune_dsl.coordination.signals import AsyncSignals, Signals
+from attune_dsl.coordination.signals import Signals
 from attune_dsl.exceptions import AgentIdTaken
+from attune_dsl.hub.drive import Strand
 from attune_dsl.hub.hub import Hub
 from attune_dsl.hub.machine import machine
 from attune_dsl.hub.member import Member, Profile, ReadStages
@@ -74,6 +77,7 @@ class Agent:
         self._member = member
         self._coordination = coordination
         self._inert = InertOperations(label or agent_id)
+        self._home = Strand()
         # Bound here and not wrapped: a stage boundary costs a microsecond or two in all.
         self.touch: Touch = member.doing.touch if member is not None else _say_nothing
         self._outages = 0 if hub is None else hub.link.outages - (not hub.link.up)
@@ -119,6 +123,11 @@ class Agent:
         if self._member is not None:
             self._member.doing.spent(cost)
 
+    def stage_began(self) -> None:
+        """A stage of the run began: a wait on another thread or task is not all that the agent does any more."""
+        if self._hub is not None and self._member is not None and self._member.blocked_by is not None:
+            self._hub.blocks.interrupt(self._member)
+
     def on_gone(self, tell: Callable[[str], object]) -> None:
         """Have ``tell(why)`` called once, on any thread, when another owner takes the agent id over."""
         if self._member is not None:
@@ -132,23 +141,45 @@ class Agent:
         if self._member is not None:
             self._member.read_stages = read
 
-    def signals(self, taken: list[Signal] | None = None, check: Callable[[], object] | None = None) -> Signals:
+    def signals(
+        self,
+        taken: list[Signal] | None = None,
+        check: Callable[[], object] | None = None,
+        is_alone: Callable[[], bool] | None = None,
+    ) -> Signals:
         """Return the blocking facade; what is taken through it is appended to ``taken``.
 
-        ``check`` is called before each operation: it raises where there shall be none any more.
+        ``check`` is called before each operation: it raises where there shall be none any more. ``is_alone`` tells
+        whether the caller is all that the agent does at the moment; by default, whether it is where the agent entered.
         """
-        return Signals(self._operations(taken, check))
+        return Signals(self._operations(taken, check, is_alone))
 
     def async_signals(
-        self, taken: list[Signal] | None = None, check: Callable[[], object] | None = None
+        self,
+        taken: list[Signal] | None = None,
+        check: Callable[[], object] | None = None,
+        is_alone: Callable[[], bool] | None = None,
     ) -> AsyncSignals:
         """Return the awaitable facade; see :meth:`signals`."""
-        return AsyncSignals(self._operations(taken, check))
+        return AsyncSignals(self._operations(taken, check, is_alone))
 
-    def _operations(self, taken: list[Signal] | None, check: Callable[[], object] | None) -> Operations:
+    def handing(self, hand: Hand) -> AsyncSignals:
+        """Return the awaitable facade whose signals count as taken only once ``hand`` has returned."""
+        if self._hub is None or self._member is None or self._coordination is None:
+            return AsyncSignals(self._inert)
+        ttl, alone = self._coordination.ttl, self._home.is_here
+        return AsyncSignals(HandingOperations(self._hub, self._member, ttl, None, alone, hand=hand))
+
+    def _operations(
+        self,
+        taken: list[Signal] | None,
+        check: Callable[[], object] | None,
+        is_alone: Callable[[], bool] | None,
+    ) -> Operations:
         if self._hub is None or self._member is None or self._coordination is None:
             return self._inert
-        operations = MailOperations(self._hub, self._member, self._coordination.ttl, taken)
+        alone = is_alone or self._home.is_here
+        operations = MailOperations(self._hub, self._member, self._coordination.ttl, taken, alone)
         return operations if check is None else guarded(operations, check)
 
     def give_back(self, taken: Sequence[Signal]) -> None:
@@ -156,12 +187,15 @@ class Agent:
         if self._member is not None and taken:
             self._member.mailbox.give_back(taken)
 
-    async def leave(self, status: AgentStatus, error: str | None = None, exit_code: int | None = None) -> None:
-        """End with a final status (neutral coroutine). Without a store nothing is published, and nothing raises."""
+    async def leave(self, status: AgentStatus, error: str | None = None, exit_code: int | None = None) -> bool:
+        """End with a final status (neutral coroutine). Without a store nothing is published, and nothing raises.
+
+        Returns whether the store has confirmed it, and with it that everything was taken that was.
+        """
         if self._hub is None or self._member is None:
-            return
+            return False
         try:
-            await self._hub.leave(self._member, status, error, exit_code)
+            return await self._hub.leave(self._member, status, error, exit_code)
         finally:
             await release_hub(self._hub)
 

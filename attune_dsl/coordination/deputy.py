@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from attune_dsl import clock
 from attune_dsl.coordination import outgoing
@@ -48,7 +48,7 @@ class Deputy:
         namespace: str | None = None,
         *,
         coordination: Coordination | None = None,
-    ) -> Deputy:
+    ) -> Self:
         """Connect to the store. Raises :class:`StoreUnavailable`, :class:`StoreConfigError`, :class:`InvalidName`."""
         check_name("agent id", agent_id)
         hub = open_hub(store, namespace)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from attune_dsl import log
+from attune_dsl.coordination.signal_type import Named
 from attune_dsl.model import Collected, NoSignal, Reason, Signal
 
 
@@ -24,42 +25,42 @@ class InertOperations:
             log.warning("signals.inert", detail=self._detail, advice="declare it with @workflow(coordination=True)")
         return NoSignal(reason=Reason.UNAVAILABLE, detail=self._detail)
 
-    async def send(self, type_: str, target: str | None, payload: Any, **_: object) -> str:
+    async def send(self, type_: Named, target: str | None, payload: Any, **_: object) -> str:
         """Send nothing."""
         self._nothing()
         return ""
 
-    async def broadcast(self, type_: str, payload: Any, **_: object) -> str:
+    async def broadcast(self, type_: Named, payload: Any, **_: object) -> str:
         """Send nothing."""
         self._nothing()
         return ""
 
-    async def wait(self, types: Sequence[str], **_: object) -> Signal | NoSignal:
+    async def wait(self, types: Sequence[Named], **_: object) -> Signal | NoSignal:
         """Return at once: there is nothing to wait for."""
         return self._nothing()
 
-    async def check(self, types: Sequence[str], **_: object) -> Signal | None:
+    async def check(self, types: Sequence[Named], **_: object) -> Signal | None:
         """Find nothing."""
         self._nothing()
         return None
 
-    async def peek(self, types: Sequence[str], **_: object) -> Signal | None:
+    async def peek(self, types: Sequence[Named], **_: object) -> Signal | None:
         """Find nothing."""
         self._nothing()
         return None
 
-    async def pending(self, types: Sequence[str], **_: object) -> list[Signal]:
+    async def pending(self, types: Sequence[Named], **_: object) -> list[Signal]:
         """Find nothing."""
         self._nothing()
         return []
 
-    async def clear(self, types: Sequence[str], **_: object) -> int:
+    async def clear(self, types: Sequence[Named], **_: object) -> int:
         """Find nothing."""
         self._nothing()
         return 0
 
     async def collect(
-        self, types: Sequence[str], *, count: int | None, sources: Sequence[str] | None, **_: object
+        self, types: Sequence[Named], *, count: int | None, sources: Sequence[str] | None, **_: object
     ) -> Collected:
         """Gather nothing."""
         nothing = self._nothing()

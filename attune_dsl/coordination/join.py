@@ -8,7 +8,8 @@ from types import MappingProxyType, TracebackType
 from typing import Any, final
 
 from attune_dsl.coordination.agent import Agent, AgentInfo, enter
-from attune_dsl.coordination.signals import AsyncSignals, Signals
+from attune_dsl.coordination.async_signals import AsyncSignals
+from attune_dsl.coordination.signals import Signals
 from attune_dsl.dsl.fraction import check_fraction
 from attune_dsl.exceptions import RunAborted, UsageError
 from attune_dsl.hub.drive import drive

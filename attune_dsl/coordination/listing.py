@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from attrs import evolve
 
 from attune_dsl.coordination import records
 from attune_dsl.exceptions import StoreUnavailable, UsageError
+from attune_dsl.hub.commands import Request
 from attune_dsl.hub.hub import Hub
 from attune_dsl.hub.registry import open_hub, release_hub
 from attune_dsl.model import AgentRecord, AgentStatus, StageSummary
 from attune_dsl.store import scripts
-from attune_dsl.store.connection import ReplyError
+from attune_dsl.store.connection import Batch, ReplyError, batch, batch_of_one_kind
 from attune_dsl.store.scripts import Command
 
 STATES: Final = (*(status.value for status in AgentStatus), "stalled")
@@ -22,6 +23,8 @@ STATES: Final = (*(status.value for status in AgentStatus), "stalled")
 
 _CHUNK: Final = 500
 """Agents that are read in one write, so that the server serves others in between."""
+_STEP: Final = 1_000
+"""Leases that are read in one command."""
 _SWEEPS: Final = 100
 """Most calls that look for lapsed leases before a listing; each deals with up to 200."""
 
@@ -116,10 +119,11 @@ class Listing:
             leases = {name: float(score) for name, score in zip(members, scores, strict=True) if score is not None}
             presence = Presence(now, witnessed, leases, [])
         keys, found = self.hub.keys, {}
-        for start in range(0, len(members), _CHUNK):
-            chunk = members[start : start + _CHUNK]
-            asked: list[Command] = [("HMGET", keys.agent(name.rpartition("#")[0]), *records.FIELDS) for name in chunk]
-            for member, values in zip(chunk, await self.ask(asked), strict=True):
+        chunks = [members[start : start + _CHUNK] for start in range(0, len(members), _CHUNK)]
+        agents = ([keys.agent(name.rpartition("#")[0]) for name in names] for names in chunks)
+        answers = self._replies(batch_of_one_kind("HMGET", hashes, records.FIELDS) for hashes in agents)
+        for chunk in chunks:
+            for member, values in zip(chunk, await anext(answers), strict=True):
                 record = None if isinstance(values, ReplyError) else _record(member, values, presence)
                 if record is not None:
                     found[member] = record
@@ -127,9 +131,23 @@ class Listing:
 
     async def ask(self, commands: Sequence[Command]) -> list[Any]:
         """Return the replies. Raises :class:`StoreUnavailable` if they do not come within the grace time."""
-        request = self.hub.request(lambda _: commands[0])
-        request.many = commands
-        await self.hub.ask([request])
+        return await anext(self._replies([batch(commands)]))
+
+    async def _replies(self, batches: Iterable[Batch]) -> AsyncIterator[list[Any]]:
+        """Ask batch after batch, one ahead: the server is at work while the last answer is taken in."""
+        ahead: Request | None = None
+        for many in batches:
+            request = self.hub.request(lambda _: ())
+            request.many = many
+            self.hub.post([request])
+            if ahead is not None:
+                yield await self._settled(ahead)
+            ahead = request
+        if ahead is not None:
+            yield await self._settled(ahead)
+
+    async def _settled(self, request: Request) -> list[Any]:
+        await self.hub.settle([request])
         if not isinstance(request.value, list):
             raise StoreUnavailable(f"the store {self.hub.server.label} did not answer: {self.hub.link.error}")
         return request.value
@@ -140,11 +158,19 @@ class Listing:
             if earliest > now:
                 break
         keys = self.hub.keys
-        live, ended = await self.ask(
-            [("ZRANGE", keys.leases, 0, -1, "WITHSCORES"), ("ZRANGEBYSCORE", keys.ended, int(now), "+inf")]
-        )
-        leases = {member.decode(errors="replace"): float(score) for member, score in records.pairs(live)}
+        leases = await self._leases()
+        (ended,) = await self.ask([("ZRANGEBYSCORE", keys.ended, int(now), "+inf")])
         return Presence(now, witnessed, leases, [member.decode(errors="replace") for member in ended])
+
+    async def _leases(self) -> dict[str, float]:
+        """Return all leases, in steps: ten thousand at once would keep the server from others for some milliseconds."""
+        leases: dict[str, float] = {}
+        cursor = b"0"
+        while True:
+            ((cursor, found),) = await self.ask([("ZSCAN", self.hub.keys.leases, cursor, "COUNT", _STEP)])
+            leases |= {member.decode(errors="replace"): float(score) for member, score in records.pairs(found)}
+            if cursor == b"0":
+                return leases
 
     async def _sweep(self) -> tuple[float, float, bool]:
         hub = self.hub

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from attrs import evolve
+
 from attune_dsl import clock, log
-from attune_dsl.coordination import outgoing
+from attune_dsl.coordination import outgoing, typed
 from attune_dsl.coordination.advice import describe, on_timeout
-from attune_dsl.exceptions import UsageError
+from attune_dsl.coordination.signal_type import Named
+from attune_dsl.exceptions import PayloadInvalid, UsageError
 from attune_dsl.hub.commands import Request
 from attune_dsl.hub.drive import give_way
 from attune_dsl.hub.hub import Hub
@@ -22,20 +25,30 @@ from attune_dsl.store.names import check_name
 class MailOperations:
     """Operations on a member's mailbox; what is taken is appended to ``taken`` too, if that is given."""
 
-    def __init__(self, hub: Hub, member: Member, ttl: float, taken: list[Signal] | None) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        member: Member,
+        ttl: float,
+        taken: list[Signal] | None,
+        is_alone: Callable[[], bool],
+    ) -> None:
+        """``is_alone`` tells whether the caller is all that the agent does at the moment."""
         self._hub = hub
         self._member = member
         self._ttl = ttl
         self._taken = taken
+        self._is_alone = is_alone
 
     # Sending
 
-    async def send(self, type_: str, target: str | None, payload: Any, *, ttl: float | None, key: str | None) -> str:
+    async def send(self, type_: Named, target: str | None, payload: Any, *, ttl: float | None, key: str | None) -> str:
         """See :meth:`Signals.send`."""
         if target is None:
             return await self.broadcast(type_, payload, ttl=ttl, late=True, key=key)
         hub, member = self._hub, self._member
         check_name("target", target)
+        type_, payload = typed.outgoing(type_, payload)
         signal, ttl_ms = self._encode(type_, target, payload, ttl, key)
         member.doing.did("sent", type_, "to", target)
         return await self._post(
@@ -54,9 +67,10 @@ class MailOperations:
             ),
         )
 
-    async def broadcast(self, type_: str, payload: Any, *, ttl: float | None, late: bool, key: str | None) -> str:
+    async def broadcast(self, type_: Named, payload: Any, *, ttl: float | None, late: bool, key: str | None) -> str:
         """See :meth:`Signals.broadcast`."""
         hub, member = self._hub, self._member
+        type_, payload = typed.outgoing(type_, payload)
         signal, ttl_ms = self._encode(type_, None, payload, ttl, key)
         member.doing.did("broadcast", type_)
         return await self._post(
@@ -95,27 +109,44 @@ class MailOperations:
     # Taking
 
     async def wait(
-        self, types: Sequence[str], *, source: str | None, timeout: float | None, require_alive: bool = False
+        self,
+        types: Sequence[Named],
+        *,
+        source: str | None,
+        timeout: float | None,
+        require_alive: bool = False,
+        deadlock: bool = True,
     ) -> Signal | NoSignal:
         """See :meth:`Signals.wait`."""
         deadline = _deadline(timeout)
-        waiter = self._waiter(types, () if source is None else (source,), deadline)
-        if require_alive and source is None:
-            raise UsageError("wait(require_alive=True) has to name a source: who must be alive?")
-        if require_alive and source is not None and not await self._hub.sources.is_alive(source):
+        names, kinds = typed.by_name(types)
+        senders = () if source is None else (source,)
+        waiter = self._waiter(names, senders, deadline)
+        if require_alive and not await self._is_alive(source):
             there = await self.check(types, source=source)
             return there or NoSignal(reason=Reason.PEER_GONE, detail=f"no agent {source!r} is alive")
-        if await self._await(waiter):
+        while await self._await(waiter, is_alone=self._is_alone if deadlock and source is not None else None):
             assert waiter.value is not None
-            return self._received(waiter.value)
-        if waiter.gone is not None:
-            return NoSignal(reason=Reason.PEER_GONE, detail=str(waiter.gone))
+            if (signal := self._fitting(waiter.value, kinds)) is not None:
+                return self._received(waiter.value, signal)
+            waiter = self._waiter(names, senders, deadline)
+        ending = waiter.gone or waiter.cycle
+        if ending is not None and not self._is_pointless():
+            return NoSignal(reason=ending.reason, detail=str(ending))
         if waiter.done or timeout is None or not self._hub.link.up:
             return self._unavailable()
-        return on_timeout(types, source, timeout, await self._agents_seen(source))
+        return on_timeout(names, source, timeout, await self._agents_seen(source))
 
-    async def _await(self, waiter: Waiter) -> bool:
-        """Wait for what the waiter wants; return whether it has come. It is never lost, also when cancelled."""
+    async def _is_alive(self, source: str | None) -> bool:
+        if source is None:
+            raise UsageError("wait(require_alive=True) has to name a source: who must be alive?")
+        return self._is_pointless() or await self._hub.sources.is_alive(source)
+
+    async def _await(self, waiter: Waiter, *, is_alone: Callable[[], bool] | None = None) -> bool:
+        """Wait for what the waiter wants; return whether it has come. It is never lost, also when cancelled.
+
+        ``is_alone`` tells whether the agent does nothing else meanwhile, so that the wait may be part of a cycle.
+        """
         member, mailbox = self._member, self._member.mailbox
         if self._is_cut_off():
             waiter.finish(None)
@@ -128,7 +159,8 @@ class MailOperations:
             mailbox.end_waits()
             await give_way()
         member.doing.wait_began(*_wanted(waiter))
-        if waiter.senders:
+        self._hub.blocks.begin(member, waiter, is_alone)
+        if waiter.watched:
             self._hub.sources.add(member, waiter)
         try:
             await waiter
@@ -140,8 +172,9 @@ class MailOperations:
                 mailbox.put_back(waiter.value)
             raise
         finally:
-            if waiter.senders:
-                self._hub.sources.remove(member, waiter)
+            if waiter.watched:
+                self._hub.sources.remove(waiter)
+            self._hub.blocks.end(member)
             member.doing.wait_ended()
         if waiter.value is None:
             mailbox.withdraw(waiter)  # from here on it is certain whether anything has come
@@ -154,33 +187,45 @@ class MailOperations:
     def _is_pointless(self) -> bool:
         return self._is_cut_off() or self._hub.link.is_given_up
 
-    async def check(self, types: Sequence[str], *, source: str | None) -> Signal | None:
+    async def check(self, types: Sequence[Named], *, source: str | None) -> Signal | None:
         """See :meth:`Signals.check`."""
-        wanted = self._waiter(types, () if source is None else (source,), None)
-        mailbox = self._member.mailbox
+        names, kinds = typed.by_name(types)
+        wanted = self._waiter(names, () if source is None else (source,), None)
         if self._is_cut_off():
             return None
-        entry = mailbox.take(wanted)
-        if entry is None:
+        found = self._take(wanted, kinds)
+        if found is None:
             await self._look()
-            entry = mailbox.take(wanted)
-        return None if entry is None else self._received(entry)
+            found = self._take(wanted, kinds)
+        return found
 
-    async def peek(self, types: Sequence[str], *, source: str | None) -> Signal | None:
+    def _take(self, wanted: Waiter, kinds: typed.Kinds) -> Signal | None:
+        while (entry := self._member.mailbox.take(wanted)) is not None:
+            if (signal := self._fitting(entry, kinds)) is not None:
+                return self._received(entry, signal)
+        return None
+
+    async def peek(self, types: Sequence[Named], *, source: str | None) -> Signal | None:
         """See :meth:`Signals.peek`."""
-        return next(iter(await self.pending(types, source=source)), None)
+        return next(await self._find(types, source), None)
 
-    async def pending(self, types: Sequence[str], *, source: str | None) -> list[Signal]:
+    async def pending(self, types: Sequence[Named], *, source: str | None) -> list[Signal]:
         """See :meth:`Signals.pending`."""
-        wanted = self._waiter(types, () if source is None else (source,), None)
-        if self._is_cut_off():
-            return []
-        await self._look()
-        return [entry.signal for entry in self._member.mailbox.find(wanted)]
+        return list(await self._find(types, source))
 
-    async def clear(self, types: Sequence[str], *, source: str | None) -> int:
+    async def _find(self, types: Sequence[Named], source: str | None) -> Iterator[Signal]:
+        names, kinds = typed.by_name(types)
+        wanted = self._waiter(names, () if source is None else (source,), None)
+        if self._is_cut_off():
+            return iter(())
+        await self._look()
+        found = (self._converted(entry.signal, kinds) for entry in self._member.mailbox.find(wanted))
+        return (signal for signal in found if signal is not None)
+
+    async def clear(self, types: Sequence[Named], *, source: str | None) -> int:
         """See :meth:`Signals.clear`."""
-        wanted = self._waiter(types, () if source is None else (source,), None)
+        names, _ = typed.by_name(types)
+        wanted = self._waiter(names, () if source is None else (source,), None)
         if self._is_cut_off():
             return 0
         await self._look()
@@ -193,7 +238,7 @@ class MailOperations:
 
     async def collect(
         self,
-        types: Sequence[str],
+        types: Sequence[Named],
         *,
         count: int | None,
         sources: Sequence[str] | None,
@@ -205,19 +250,21 @@ class MailOperations:
         missing = list(dict.fromkeys(sources or ()))
         wanted = len(missing) if count is None else count
         deadline = _deadline(timeout)
-        entries: list[Entry] = []
+        names, kinds = typed.by_name(types)
+        entries: list[tuple[Entry, Signal]] = []
         gone: dict[str, Gone] = {}
         nothing = None
         try:
             while len(entries) < wanted and nothing is None:
-                waiter = self._waiter(types, [source for source in missing if source not in gone], deadline)
+                waiter = self._waiter(names, missing, deadline)
+                waiter.watched -= gone.keys()  # its successor may still send
                 if await self._await(waiter):
                     assert waiter.value is not None
-                    entries.append(waiter.value)
-                    if missing:
-                        missing.remove(waiter.value.signal.source)
-                elif waiter.gone is None:
-                    got = f"{len(entries)} of {wanted} signals {describe(types)} came"
+                    if (fitting := self._fitting(waiter.value, kinds)) is not None:
+                        entries.append((waiter.value, fitting))
+                        missing = [source for source in missing if source != fitting.source]
+                elif waiter.gone is None or self._is_pointless():
+                    got = f"{len(entries)} of {wanted} signals {describe(names)} came"
                     nothing = self._why_incomplete(got, timeout, gave_up=waiter.done)
                 else:
                     gone[waiter.gone.agent_id] = waiter.gone
@@ -225,10 +272,10 @@ class MailOperations:
                         detail = "; ".join(map(str, gone.values()))
                         nothing = NoSignal(reason=Reason.PEER_GONE, detail=detail)
         except BaseException:
-            for entry in entries:  # nobody has seen them
+            for entry, _ in entries:  # nobody has seen them
                 self._member.mailbox.put_back(entry)
             raise
-        signals = tuple(self._received(entry) for entry in entries)
+        signals = tuple(self._received(entry, signal) for entry, signal in entries)
         if nothing is None:
             return Collected(signals=signals, wanted=wanted)
         reason, detail = nothing.reason, nothing.detail
@@ -253,14 +300,33 @@ class MailOperations:
         if not self._is_pointless():
             await self._hub.look([self._member])
 
-    def _received(self, entry: Entry) -> Signal:
+    def _fitting(self, entry: Entry, kinds: typed.Kinds) -> Signal | None:
+        """Return the signal as it was asked for; one that does not fit is marked as taken, or it would come again."""
+        signal = self._converted(entry.signal, kinds)
+        if signal is None:
+            self._member.mailbox.mark(entry)
+            self._member.marked()
+        return signal
+
+    def _converted(self, signal: Signal, kinds: typed.Kinds) -> Signal | None:
+        """Return the signal with the payload that the receiver declared, if it declared one and if it fits."""
+        kind = kinds.get(signal.type)
+        if kind is None:
+            return signal
+        try:
+            return evolve(signal, payload=typed.from_json(kind, signal.payload))
+        except PayloadInvalid as error:
+            self._hub.entries.unfit(self._member.agent_id, signal, str(error))
+            return None
+
+    def _received(self, entry: Entry, signal: Signal) -> Signal:
         """The signal reaches the user: from here on it counts as taken (§5.7)."""
-        member, signal = self._member, entry.signal
+        member = self._member
         member.mailbox.mark(entry)
         member.marked()
         member.doing.did("took", signal.type, "from", signal.source)
         if self._taken is not None:
-            self._taken.append(signal)
+            self._taken.append(entry.signal)  # not converted: who gets it next may name another type, or none
         return signal
 
     def _unavailable(self) -> NoSignal:
@@ -289,7 +355,7 @@ class MailOperations:
 
 def _wanted(waiter: Waiter) -> tuple[str, ...]:
     """Return what is waited for as a reader would say it."""
-    senders = ("from", " or ".join(sorted(waiter.senders))) if waiter.senders else ()
+    senders = ("from", " or ".join(sorted(waiter.watched))) if waiter.watched else ()
     return (" or ".join(sorted(waiter.types)) or "any signal", *senders)
 
 

@@ -9,38 +9,45 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, cast
 
+from attune_dsl.coordination.signal_type import Named
 from attune_dsl.model import Collected, NoSignal, Signal
 
 
 class Operations(Protocol):
     """One agent's signal operations. See :class:`attune_dsl.coordination.signals.Signals` for what each means."""
 
-    async def send(self, type_: str, target: str | None, payload: Any, *, ttl: float | None, key: str | None) -> str:
+    async def send(self, type_: Named, target: str | None, payload: Any, *, ttl: float | None, key: str | None) -> str:
         """Store a signal for one agent (``None``: for all)."""
 
-    async def broadcast(self, type_: str, payload: Any, *, ttl: float | None, late: bool, key: str | None) -> str:
+    async def broadcast(self, type_: Named, payload: Any, *, ttl: float | None, late: bool, key: str | None) -> str:
         """Store a signal for all agents."""
 
     async def wait(
-        self, types: Sequence[str], *, source: str | None, timeout: float | None, require_alive: bool = False
+        self,
+        types: Sequence[Named],
+        *,
+        source: str | None,
+        timeout: float | None,
+        require_alive: bool = False,
+        deadlock: bool = True,
     ) -> Signal | NoSignal:
         """Take the oldest signal that fits, now or when it comes."""
 
-    async def check(self, types: Sequence[str], *, source: str | None) -> Signal | None:
+    async def check(self, types: Sequence[Named], *, source: str | None) -> Signal | None:
         """Take the oldest signal that fits, if there is one."""
 
-    async def peek(self, types: Sequence[str], *, source: str | None) -> Signal | None:
+    async def peek(self, types: Sequence[Named], *, source: str | None) -> Signal | None:
         """Return the oldest signal that fits without taking it."""
 
-    async def pending(self, types: Sequence[str], *, source: str | None) -> list[Signal]:
+    async def pending(self, types: Sequence[Named], *, source: str | None) -> list[Signal]:
         """Return all signals that fit without taking them."""
 
-    async def clear(self, types: Sequence[str], *, source: str | None) -> int:
+    async def clear(self, types: Sequence[Named], *, source: str | None) -> int:
         """Take all signals that fit and forget them."""
 
     async def collect(
         self,
-        types: Sequence[str],
+        types: Sequence[Named],
         *,
         count: int | None,
         sources: Sequence[str] | None,

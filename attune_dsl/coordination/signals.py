@@ -1,4 +1,4 @@
-"""The two facades over an agent's signals: one blocks, the other is awaited. Nothing else differs.
+"""The facade over an agent's signals that blocks. The other one is awaited, and nothing else differs.
 
 Both hold the same :class:`~attune_dsl.coordination.operations.Operations`; a method here only says how it is waited
 for.
@@ -6,15 +6,22 @@ for.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Final, final
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Never, final, overload
 
 from attune_dsl.dsl.injection import Injectable, Kind
 from attune_dsl.hub.drive import drive
 
 if TYPE_CHECKING:  # declaring a stage needs the facades, and should not have to wait for attrs
+    from typing_extensions import TypeVar
+
     from attune_dsl.coordination.operations import Operations
+    from attune_dsl.coordination.signal_type import SignalType
     from attune_dsl.model import Collected, NoSignal, Signal
+
+    A = TypeVar("A")
+    B = TypeVar("B", default=Never)  # of types that are not there, nothing comes
+    C = TypeVar("C", default=Never)
 
 DEFAULT_TIMEOUT: Final = 30.0
 """Seconds that ``wait`` and ``collect`` wait where nothing else is said."""
@@ -24,7 +31,9 @@ DEFAULT_TIMEOUT: Final = 30.0
 class Signals(Injectable):
     """An agent's signals for blocking code. Raises :class:`BlockingCallInLoop` on the thread of a running loop.
 
-    Types, agent ids and keys are names: 1-128 characters without control characters, else :class:`InvalidName`.
+    Types, agent ids and keys are names: 1-128 characters without control characters, else :class:`InvalidName`. A
+    :class:`SignalType` may stand for the name of a type: payloads are then what it declares, and signals whose payload
+    does not fit it are skipped, counted and logged. By its name, the payload is JSON.
     """
 
     kind: ClassVar[Kind] = "signals"
@@ -34,9 +43,27 @@ class Signals(Injectable):
     def __init__(self, operations: Operations) -> None:
         self._operations = operations
 
+    @overload
+    def send(
+        self, type: SignalType[A], target: str | None, payload: A, *, ttl: float | None = None, key: str | None = None
+    ) -> str: ...
+    @overload
+    def send(
+        self, type: SignalType[A], *, payload: A, target: None = None, ttl: float | None = None, key: str | None = None
+    ) -> str: ...
+    @overload
     def send(
         self,
-        type: str,  # noqa: A002 (the word of the vocabulary)
+        type: str,
+        target: str | None = None,
+        payload: Any = None,
+        *,
+        ttl: float | None = None,
+        key: str | None = None,
+    ) -> str: ...
+    def send(
+        self,
+        type: str | SignalType[Any],  # noqa: A002 (the word of the vocabulary)
         target: str | None = None,
         payload: Any = None,
         *,
@@ -50,13 +77,22 @@ class Signals(Injectable):
         one lives are one signal.
 
         Returns the signal's id once it is stored, or ``""`` if that could not be confirmed within 2 seconds. Raises
-        :class:`NotAJsonValue`, :class:`PayloadTooLarge`, :class:`MailboxFull` and ``ValueError`` for a bad ``ttl``.
+        :class:`PayloadInvalid` for a payload that is not what a :class:`SignalType` declares, :class:`NotAJsonValue`,
+        :class:`PayloadTooLarge`, :class:`MailboxFull` and ``ValueError`` for a bad ``ttl``.
         """
         return drive(self._operations.send(type, target, payload, ttl=ttl, key=key))
 
+    @overload
+    def broadcast(
+        self, type: SignalType[A], payload: A, *, ttl: float | None = None, late: bool = True, key: str | None = None
+    ) -> str: ...
+    @overload
+    def broadcast(
+        self, type: str, payload: Any = None, *, ttl: float | None = None, late: bool = True, key: str | None = None
+    ) -> str: ...
     def broadcast(
         self,
-        type: str,  # noqa: A002
+        type: str | SignalType[Any],  # noqa: A002
         payload: Any = None,
         *,
         ttl: float | None = None,
@@ -70,12 +106,35 @@ class Signals(Injectable):
         """
         return drive(self._operations.broadcast(type, payload, ttl=ttl, late=late, key=key))
 
+    @overload
     def wait(
         self,
-        *types: str,
+        a: SignalType[A],
+        b: SignalType[B] = ...,
+        c: SignalType[C] = ...,
+        /,
+        *,
         source: str | None = None,
         timeout: float | None = DEFAULT_TIMEOUT,
         require_alive: bool = False,
+        deadlock: bool = True,
+    ) -> Signal[A | B | C] | NoSignal: ...
+    @overload
+    def wait(
+        self,
+        *types: str | SignalType[Any],
+        source: str | None = None,
+        timeout: float | None = DEFAULT_TIMEOUT,
+        require_alive: bool = False,
+        deadlock: bool = True,
+    ) -> Signal | NoSignal: ...
+    def wait(
+        self,
+        *types: str | SignalType[Any],
+        source: str | None = None,
+        timeout: float | None = DEFAULT_TIMEOUT,
+        require_alive: bool = False,
+        deadlock: bool = True,
     ) -> Signal | NoSignal:
         """Take the oldest signal of one of ``types`` (none: any) from ``source`` (``None``: anyone), or wait for it.
 
@@ -83,28 +142,70 @@ class Signals(Injectable):
         is false in a condition and says why: ``timeout``; ``peer_gone`` as soon as ``source`` has ended since this
         agent joined, once what it sent before is taken; ``unavailable`` where there is no store. A source that has not
         started yet is waited for, unless ``require_alive`` is true: then the wait ends at once if it does not live.
+        ``deadlock``, if the wait would close a circle of agents that wait for each other and do nothing else, and none
+        of the others would give up earlier; ``deadlock=False`` for an agent whose own threads or tasks can still act.
         """
-        return drive(self._operations.wait(types, source=source, timeout=timeout, require_alive=require_alive))
+        return drive(
+            self._operations.wait(types, source=source, timeout=timeout, require_alive=require_alive, deadlock=deadlock)
+        )
 
-    def check(self, *types: str, source: str | None = None) -> Signal | None:
+    @overload
+    def check(
+        self, a: SignalType[A], b: SignalType[B] = ..., c: SignalType[C] = ..., /, *, source: str | None = None
+    ) -> Signal[A | B | C] | None: ...
+    @overload
+    def check(self, *types: str | SignalType[Any], source: str | None = None) -> Signal | None: ...
+    def check(self, *types: str | SignalType[Any], source: str | None = None) -> Signal | None:
         """Take the oldest signal that fits if there is one; never waits for one to come."""
         return drive(self._operations.check(types, source=source))
 
-    def peek(self, *types: str, source: str | None = None) -> Signal | None:
+    @overload
+    def peek(
+        self, a: SignalType[A], b: SignalType[B] = ..., c: SignalType[C] = ..., /, *, source: str | None = None
+    ) -> Signal[A | B | C] | None: ...
+    @overload
+    def peek(self, *types: str | SignalType[Any], source: str | None = None) -> Signal | None: ...
+    def peek(self, *types: str | SignalType[Any], source: str | None = None) -> Signal | None:
         """Return the oldest signal that fits and leave it where it is."""
         return drive(self._operations.peek(types, source=source))
 
-    def pending(self, *types: str, source: str | None = None) -> list[Signal]:
+    @overload
+    def pending(
+        self, a: SignalType[A], b: SignalType[B] = ..., c: SignalType[C] = ..., /, *, source: str | None = None
+    ) -> list[Signal[A | B | C]]: ...
+    @overload
+    def pending(self, *types: str | SignalType[Any], source: str | None = None) -> list[Signal]: ...
+    def pending(self, *types: str | SignalType[Any], source: str | None = None) -> list[Signal]:
         """Return all signals that fit, oldest first, and leave them where they are."""
         return drive(self._operations.pending(types, source=source))
 
-    def clear(self, *types: str, source: str | None = None) -> int:
-        """Take all signals that fit and forget them; return how many there were."""
+    def clear(self, *types: str | SignalType[Any], source: str | None = None) -> int:
+        """Take all signals that fit and forget them, whatever their payloads; return how many there were."""
         return drive(self._operations.clear(types, source=source))
 
+    @overload
     def collect(
         self,
-        *types: str,
+        a: SignalType[A],
+        b: SignalType[B] = ...,
+        c: SignalType[C] = ...,
+        /,
+        *,
+        count: int | None = None,
+        sources: Sequence[str] | None = None,
+        timeout: float | None = DEFAULT_TIMEOUT,
+    ) -> Collected[A | B | C]: ...
+    @overload
+    def collect(
+        self,
+        *types: str | SignalType[Any],
+        count: int | None = None,
+        sources: Sequence[str] | None = None,
+        timeout: float | None = DEFAULT_TIMEOUT,
+    ) -> Collected: ...
+    def collect(
+        self,
+        *types: str | SignalType[Any],
         count: int | None = None,
         sources: Sequence[str] | None = None,
         timeout: float | None = DEFAULT_TIMEOUT,
@@ -115,89 +216,24 @@ class Signals(Injectable):
         """
         return drive(self._operations.collect(types, count=count, sources=sources, timeout=timeout))
 
-    def listen(self, *types: str, source: str | None = None, timeout: float | None = None) -> Iterator[Signal]:
-        """Take signals one after the other as they come; ends when none came for ``timeout`` seconds."""
-        while signal := self.wait(*types, source=source, timeout=timeout):
-            yield signal
-
-
-@final
-class AsyncSignals(Injectable):
-    """An agent's signals for async code: every method of :class:`Signals`, awaited."""
-
-    kind: ClassVar[Kind] = "signals"
-    is_async: ClassVar[bool] = True
-    __slots__ = ("_operations",)
-
-    def __init__(self, operations: Operations) -> None:
-        self._operations = operations
-
-    async def send(
+    @overload
+    def listen(
         self,
-        type: str,  # noqa: A002
-        target: str | None = None,
-        payload: Any = None,
+        a: SignalType[A],
+        b: SignalType[B] = ...,
+        c: SignalType[C] = ...,
+        /,
         *,
-        ttl: float | None = None,
-        key: str | None = None,
-    ) -> str:
-        """See :meth:`Signals.send`."""
-        return await self._operations.send(type, target, payload, ttl=ttl, key=key)
-
-    async def broadcast(
-        self,
-        type: str,  # noqa: A002
-        payload: Any = None,
-        *,
-        ttl: float | None = None,
-        late: bool = True,
-        key: str | None = None,
-    ) -> str:
-        """See :meth:`Signals.broadcast`."""
-        return await self._operations.broadcast(type, payload, ttl=ttl, late=late, key=key)
-
-    async def wait(
-        self,
-        *types: str,
-        source: str | None = None,
-        timeout: float | None = DEFAULT_TIMEOUT,
-        require_alive: bool = False,
-    ) -> Signal | NoSignal:
-        """See :meth:`Signals.wait`."""
-        return await self._operations.wait(types, source=source, timeout=timeout, require_alive=require_alive)
-
-    async def check(self, *types: str, source: str | None = None) -> Signal | None:
-        """See :meth:`Signals.check`."""
-        return await self._operations.check(types, source=source)
-
-    async def peek(self, *types: str, source: str | None = None) -> Signal | None:
-        """See :meth:`Signals.peek`."""
-        return await self._operations.peek(types, source=source)
-
-    async def pending(self, *types: str, source: str | None = None) -> list[Signal]:
-        """See :meth:`Signals.pending`."""
-        return await self._operations.pending(types, source=source)
-
-    async def clear(self, *types: str, source: str | None = None) -> int:
-        """See :meth:`Signals.clear`."""
-        return await self._operations.clear(types, source=source)
-
-    async def collect(
-        self,
-        *types: str,
-        count: int | None = None,
-        sources: Sequence[str] | None = None,
-        timeout: float | None = DEFAULT_TIMEOUT,
-    ) -> Collected:
-        """See :meth:`Signals.collect`."""
-        return await self._operations.collect(types, count=count, sources=sources, timeout=timeout)
-
-    async def listen(
-        self,
-        *types: str,
         source: str | None = None,
         timeout: float | None = None,
-    ) -> AsyncIterator[Signal]:
-        """See :meth:`Signals.listen`; iterate with ``async for``."""
-        while signal := await self.wait(*types, source=source, timeout=timeout):
+    ) -> Iterator[Signal[A | B | C]]: ...
+    @overload
+    def listen(
+        self, *types: str | SignalType[Any], source: str | None = None, timeout: float | None = None
+    ) -> Iterator[Signal]: ...
+    def listen(
+        self, *types: str | SignalType[Any], source: str | None = None, timeout: float | None = None
+    ) -> Iterator[Signal]:
+        """Take signals one after the other as they come; ends when none came for ``timeout`` seconds."""
+        while signal := self.wait(*types, source=source, timeout=timeout):
             yield signal

@@ -16,7 +16,7 @@ from attune_dsl import clock
 from attune_dsl.hub.drive import Source, Ticket
 from attune_dsl.hub.parker import Parker
 from attune_dsl.hub.pump import Pump
-from attune_dsl.store.connection import Connection, ConnectionLost, Reply, ReplyError, pack, pack_command
+from attune_dsl.store.connection import Batch, Connection, ConnectionLost, Reply, ReplyError, pack_command
 from attune_dsl.store.scripts import Command
 
 
@@ -47,7 +47,7 @@ class Request(Ticket[Reply]):
         self.fleeting = False
         self.lane = ""
         self.seq = 0
-        self.many: Sequence[Command] | None = None
+        self.many: Batch | None = None
         self.then: Callable[[Reply], object] | None = None
         """Takes the answer in as soon as it is read, so that answers take effect in the order of the requests."""
 
@@ -149,7 +149,7 @@ class Commands:
     def _render(self, request: Request) -> bytes:
         if request.many is not None:
             request.replies = []
-            return pack(request.many)
+            return request.many.data
         if request.numbered and not request.lane:
             self._seq += 1
             request.lane, request.seq = self._lane, self._seq
@@ -162,7 +162,7 @@ class Commands:
             request = self._unanswered[0]
             if request.many is not None:
                 request.replies.append(reply)
-                if len(request.replies) < len(request.many):
+                if len(request.replies) < request.many.size:
                     return
                 reply = request.replies
             self._unanswered.popleft()

@@ -54,6 +54,7 @@ class Connector:
         hub.commands.open(commands, self._link)
         hub.reader.open(reader, self._link, *cursors)
         hub.sources.restart()
+        hub.blocks.restart(members)
         hub.link.came_up()
         log.debug("link.up", store=hub.server.label, namespace=hub.namespace, link=self._link)
 
@@ -106,6 +107,7 @@ class Connector:
                 if self._accept(member, request.value, known)
             ]
             drive(self._hub.look([member for member in joined if member.profile.has_mailbox]))
+            self._hub.blocks.tell_again(joined)  # one that was lost may be waiting
             for member in joined:
                 self._hub.keeper.newcomer(member)
                 member.finish_joining(None)
@@ -142,7 +144,7 @@ class Connector:
     def _own(self, member: Member, reply: Any) -> None:
         """Make the member the owner of its id, if the answer to its join says so."""
         if isinstance(reply, list) and reply[0] == b"joined":
-            member.accept(int(reply[1]), self._link, int(reply[3]), int(reply[2]))
+            member.accept(int(reply[1]), self._link, int(reply[3]))
 
     def _accept(self, member: Member, reply: Any, known: int) -> bool:
         """Take in the answer to a join; return whether the member, of epoch ``known`` until then, is the id's owner."""

@@ -117,6 +117,27 @@ class Ticket(Generic[T]):
                 timer.cancel()
 
 
+class Strand:
+    """A thread and, where a loop runs on it, a task: those on which this was made."""
+
+    __slots__ = ("_task", "_thread")
+
+    def __init__(self) -> None:
+        self._thread, self._task = threading.get_ident(), _running_task()
+
+    def is_here(self) -> bool:
+        """Whether the caller is on the same thread, and in the same task."""
+        return threading.get_ident() == self._thread and _running_task() is self._task
+
+
+def _running_task() -> object | None:
+    if running_loop() is None:
+        return None
+    from asyncio import current_task
+
+    return current_task()
+
+
 async def give_way() -> None:
     """Let the other tasks of the loop run, should this be called again and again; on a plain thread do nothing."""
     await Ticket[None](_Nowhere(), clock.monotonic())

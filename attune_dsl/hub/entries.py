@@ -18,6 +18,9 @@ _LARGEST: Final = 2**53
 _REMEMBERED: Final = 10_000
 """Entries known to be malformed, so that each look at them does not log them again."""
 
+_SHOWN: Final = 500
+"""Characters of an error that are logged; it may quote what somebody else has sent."""
+
 
 class EntryReader:
     """Reads entries for agents; ``skipped`` counts those that could not be read."""
@@ -30,6 +33,7 @@ class EntryReader:
         It would let the agent take all that follows for known already.
         """
         self._malformed: set[tuple[str, bytes]] = set()
+        self._unfit: set[tuple[str, str]] = set()
 
     def fields(self, raw: Sequence[bytes]) -> dict[bytes, bytes]:
         """Return an entry's fields by name."""
@@ -84,6 +88,17 @@ class EntryReader:
         self._malformed.add((agent_id, fields.get(b"at", b"")))
         self.skipped += 1
         log.warning("signal.skipped", agent_id=agent_id, error=error, skipped=self.skipped)
+
+    def unfit(self, agent_id: str, signal: Signal, error: str) -> None:
+        """Count and log, once, a signal whose payload is not what its receiver takes under that type."""
+        if len(self._unfit) >= _REMEMBERED:
+            self._unfit.clear()
+        if (agent_id, signal.id) in self._unfit:
+            return
+        self._unfit.add((agent_id, signal.id))
+        self.skipped += 1
+        shown = error if len(error) <= _SHOWN else f"{error[:_SHOWN]}…"
+        log.warning("signal.skipped", agent_id=agent_id, source=signal.source, error=shown, skipped=self.skipped)
 
 
 def _entry(fields: dict[bytes, bytes], at: str | None, died_at: int, highest: int) -> Entry:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from attune_dsl import clock, log
 from attune_dsl.exceptions import AgentIdTaken, StoreUnavailable
+from attune_dsl.hub.blocks import Blocks
 from attune_dsl.hub.commands import Commands, Request
 from attune_dsl.hub.drive import Ticket
 from attune_dsl.hub.entries import EntryReader
@@ -50,6 +51,7 @@ class Hub:
         self.parker: Final = parker()
         self.watches: Final = Watches(self)
         self.sources: Final = Sources(self)
+        self.blocks: Final = Blocks(self)
         self.keeper: Final = Keeper(self)
         self.reader: Final = Reader(self, self.parker)
         self.commands: Final = Commands(self.parker, self.lost, after_write=self.reader.ask, lane=f"{self.id}.1")
@@ -189,7 +191,7 @@ class Hub:
 
     def unsaid(self, member: Member) -> list[Request]:
         """Return what the member has to tell the store first; nothing while there is none, so nothing piles up."""
-        return member.unsaid() if self.link.up else []
+        return [*self.blocks.unsaid(member), *member.unsaid()] if self.link.up else []
 
     async def ask(self, requests: Sequence[Request]) -> Any:
         """Send requests in one write and wait for all replies, within the grace time.
@@ -198,12 +200,20 @@ class Hub:
         """
         if self.is_foreign or not requests:
             return None
+        self.post(requests)
+        return await self.settle(requests)
+
+    def post(self, requests: Sequence[Request]) -> None:
+        """Send requests in one write, for :meth:`settle` to wait for their replies."""
         if self.keeper.is_current:
             for request in requests:
                 request.fleeting = not request.keep
-        last = requests[-1]
-        last.deadline = self.link.patience()
+        requests[-1].deadline = self.link.patience()
         self.commands.submit(requests)
+
+    async def settle(self, requests: Sequence[Request]) -> Any:
+        """See :meth:`ask`."""
+        last = requests[-1]
         try:
             await last
         finally:

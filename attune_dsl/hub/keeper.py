@@ -223,10 +223,11 @@ class Keeper:
 
     def _flush(self, *, everything: bool = False) -> None:
         hub, now, requests = self._hub, clock.monotonic(), []
-        if self.tick.is_due(now) or everything:
+        if self.tick.is_due(now) or now >= hub.blocks.due or everything:
             hub.reader.ask()
             hub.reader.pump.attend()
             requests += hub.sources.pop_unasked()
+            requests += hub.blocks.pop_untold()
             while self._marking:
                 member = self._marking.popleft()
                 member.is_listed = False
@@ -266,7 +267,7 @@ class Keeper:
             hub.reader.pump.ready(fd)
 
     def _next_while_up(self) -> float:
-        return min(self._beater.due, self.tick.at, self.status.at, self._stall_at)
+        return min(self._beater.due, self.tick.at, self.status.at, self._stall_at, self._hub.blocks.due)
 
     def _next_while_down(self) -> float:
         given_up = self._hub.link.patience()

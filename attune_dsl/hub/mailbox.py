@@ -17,7 +17,7 @@ from attrs import evolve, frozen
 
 from attune_dsl import clock
 from attune_dsl.hub.drive import Source, Ticket
-from attune_dsl.model import Signal
+from attune_dsl.model import Reason, Signal
 
 _SWEEP: Final = 1_000
 """Entries that are shelved, at least, between two sweeps of what has expired without being asked for."""
@@ -38,13 +38,19 @@ class Entry:
 
 
 class Gone(NamedTuple):
-    """An agent that has ended: when, in ms of the server's clock, how, on which stage, and why if it failed."""
+    """An agent that has ended: when, in ms of the server's clock and in the namespace's order, how, where and why."""
 
     agent_id: str
     ended_ms: int
+    ended_order: int
     status: str
     stage: str
     error: str
+
+    @property
+    def reason(self) -> Reason:
+        """Why a wait for it ends."""
+        return Reason.PEER_GONE
 
     def __str__(self) -> str:
         text = f"agent {self.agent_id!r} {'' if self.status in {'completed', 'failed'} else 'was '}{self.status}"
@@ -53,20 +59,42 @@ class Gone(NamedTuple):
         return f"{text} ({self.error})" if self.error else text
 
 
+class Cycle(NamedTuple):
+    """Agents that wait for each other in a circle, spelled out."""
+
+    path: str
+
+    @property
+    def reason(self) -> Reason:
+        """Why a wait that would close it ends."""
+        return Reason.DEADLOCK
+
+    def __str__(self) -> str:
+        return self.path
+
+
 class Waiter(Ticket[Entry | None]):
     """Waits for the first entry that fits ``types`` and ``senders`` (empty: any).
 
     ``value`` is that entry, or ``None`` if there is no sense in waiting any longer; ``gone`` is the sender that will
-    send nothing more, if that is why it ends.
+    send nothing more, and ``cycle`` the one that the wait would close, if that is why it ends. Of ``senders`` those
+    that are ``watched`` end it so.
     """
 
-    __slots__ = ("gone", "senders", "types")
+    __slots__ = ("cycle", "gone", "senders", "types", "watched")
 
     def __init__(self, source: Source, deadline: float | None, types: frozenset[str], senders: frozenset[str]) -> None:
         super().__init__(source, deadline)
         self.types = types
-        self.senders = senders
+        self.senders = self.watched = senders
         self.gone: Gone | None = None
+        self.cycle: Cycle | None = None
+
+    def break_off(self, cycle: Cycle) -> None:
+        """End the wait as if its time was over: it would close a cycle."""
+        self.cycle = cycle
+        self.deadline = clock.monotonic()
+        self.nudge()
 
     def give_up(self, gone: Gone) -> None:
         """End the wait as if its time was over: what was sent before is found by a last look."""
@@ -206,6 +234,17 @@ class Mailbox:
             else:
                 self._remove(entry)
                 waiter.finish(entry)
+
+    def cursors(self, waiter: Waiter) -> tuple[int, int] | None:
+        """Return the orders of mail and broadcasts up to which nothing came for ``waiter``; ``None`` if its wait ends.
+
+        One step: whatever has ended it, or has a higher order than these, is seen.
+        """
+        with self._lock:
+            left = waiter.remaining()
+            if waiter.done or (left is not None and left <= 0):
+                return None
+            return self.mail_order, self.broadcast_order
 
     def withdraw(self, waiter: Waiter) -> None:
         """Stop waiting; an entry that came meanwhile stays with the waiter."""

@@ -12,7 +12,7 @@ from attune_dsl.exceptions import AgentIdTaken
 from attune_dsl.hub.doing import Doing, Fields, Listener
 from attune_dsl.hub.drive import Ticket
 from attune_dsl.hub.link import SLEEPING
-from attune_dsl.hub.mailbox import Entry, Mailbox
+from attune_dsl.hub.mailbox import Entry, Mailbox, Waiter
 from attune_dsl.model import AgentStatus
 from attune_dsl.store import scripts
 from attune_dsl.store.connection import Reply
@@ -77,7 +77,8 @@ class Member:
         self.epoch = 0
         self.owner = ""
         self.died_at = 0
-        self.joined_ms = 0
+        self.since = 0
+        """The epoch under which it first joined: who ended before that is not missed by its waits."""
         self.receives = False
         """Whether copies are for it; before it has joined they are not, because its epoch says what it may see.
 
@@ -100,6 +101,14 @@ class Member:
         self.read_stages: ReadStages = _no_stages
         """Returns the rows of the stages that have changed since it was last called."""
         self._rows_are_sure = False
+        self.waits = 0
+        """Waits that block at present."""
+        self.blocked_by: Waiter | None = None
+        """The only wait, if the agent does nothing else meanwhile."""
+        self.block_told: Waiter | None = None
+        """The wait by which the store thinks that the agent is blocked, in the order of what was written to it."""
+        self.block_telling: Waiter | None = None
+        """One that is about to be told."""
         self.is_listed = False
         """Whether the hub's thread knows already that there are marks to send."""
         self._tell_gone: list[Callable[[str], object]] = []
@@ -110,10 +119,10 @@ class Member:
         """The member's name in the lease set."""
         return f"{self.agent_id}#{self.epoch}"
 
-    def accept(self, epoch: int, link: str, died_at: int, now: int) -> None:
-        """The store has made the member the owner of its id, over this link, ``now`` (ms of the server's clock)."""
-        if epoch != self.epoch:
-            self.joined_ms = now
+    def accept(self, epoch: int, link: str, died_at: int) -> None:
+        """The store has made the member the owner of its id, over this link."""
+        self.since = min(self.since or epoch, epoch)
+        self.block_told = None
         self.was_lost = self.was_lost or self.epoch not in {0, epoch}
         self.epoch, self.owner, self.died_at = epoch, f"{epoch}@{link}", died_at
         self.receives = self.profile.has_mailbox

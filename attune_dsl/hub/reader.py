@@ -169,6 +169,8 @@ class Reader:
             self._owner.sources.restart()
         elif b"gone" in fields:
             self._owner.sources.ended(fields)
+        elif b"here" in fields:
+            self._owner.sources.began(fields)
         elif b"fenced" in fields:
             self._fence(fields)
         elif b"nudge" not in fields:

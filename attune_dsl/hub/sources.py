@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final
 
-from attune_dsl import log
 from attune_dsl.hub.mailbox import Gone, Waiter
 from attune_dsl.store import scripts
 from attune_dsl.store.connection import Reply
@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from attune_dsl.hub.commands import Request
     from attune_dsl.hub.hub import Hub
     from attune_dsl.hub.member import Member
+
+_FIELDS: Final = (b"at", b"order", b"status", b"stage", b"error")
+"""Of an inbox entry about an end."""
+LOOK: Final = 0.003
+"""Seconds behind the lapse of a lease at which it is looked for, because the server counts whole milliseconds."""
 
 
 class Sources:
@@ -25,25 +30,27 @@ class Sources:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self._lock = threading.Lock()
-        self._waits: dict[str, list[tuple[Member, Waiter]]] = {}
+        self._waits: dict[str, dict[Waiter, tuple[Member, float]]] = {}
+        """With when each began, in ms of the server's clock."""
         self._told: set[str] = set()
         """Those of whose end the present link is told."""
         self._unasked: set[str] = set()
 
     def add(self, member: Member, waiter: Waiter) -> None:
         """A wait for certain senders begins to block."""
+        now = self._hub.server_ms()
         with self._lock:
-            for source in waiter.senders:
-                self._waits.setdefault(source, []).append((member, waiter))
-            self._unasked |= waiter.senders - self._told
+            for source in waiter.watched:
+                self._waits.setdefault(source, {})[waiter] = (member, now)
+            self._unasked |= waiter.watched - self._told
         self._ask_soon()
 
-    def remove(self, member: Member, waiter: Waiter) -> None:
+    def remove(self, waiter: Waiter) -> None:
         """See :meth:`add`."""
         with self._lock:
-            for source in waiter.senders:
+            for source in waiter.watched:
                 waits = self._waits[source]
-                waits.remove((member, waiter))
+                del waits[waiter]
                 if not waits:
                     del self._waits[source]
 
@@ -61,56 +68,83 @@ class Sources:
         with self._lock:
             sources, self._unasked = self._unasked & self._waits.keys(), set()
             self._told |= sources
-        return [self._request(source) for source in sources]
+            return [self._question(source, frozenset(self._waits[source])) for source in sources]
 
     async def is_alive(self, source: str) -> bool:
         """Ask whether an agent lives now; where the store does not answer, suppose that it does."""
-        request = self._request(source)
-        reply = await self._hub.ask([request])
-        return not isinstance(reply, list) or bool(reply[5])
+        reply = await self._hub.ask([self._request(source)])
+        return not isinstance(reply, list) or bool(reply[6])
 
     def ended(self, fields: dict[bytes, bytes]) -> None:
         """An inbox entry says that an agent has ended."""
         try:
-            gone = Gone(
-                _text(fields[b"gone"]),
-                int(fields[b"at"]),
-                _text(fields[b"status"]),
-                _text(fields[b"stage"]),
-                _text(fields[b"error"]),
-            )
+            gone = _gone(_text(fields[b"gone"]), [fields[name] for name in _FIELDS])
         except (KeyError, ValueError) as error:
-            log.warning("inbox.skipped", namespace=self._hub.namespace, error=repr(error))
+            self._hub.entries.skip("", fields, repr(error))
             return
-        self._end(gone)
-        with self._lock:  # those who joined later wait for its next incarnation
+        # A wait that began later may be for a successor that lives already; for one that joined later it certainly is.
+        self._end(gone, lambda _, began: began <= gone.ended_ms)
+        with self._lock:
             self._unasked |= {gone.agent_id} & self._waits.keys()
         self._ask_soon()
 
+    def began(self, fields: dict[bytes, bytes]) -> None:
+        """An inbox entry says that an agent that is waited for has joined: look when its lease may have lapsed."""
+        ttl = fields.get(b"ttl", b"")
+        if ttl.isdigit():
+            self._hub.keeper.look_for_lapse(int(ttl[:15]) / 1000 + LOOK)
+
     def _request(self, source: str) -> Request:
         hub = self._hub
-        request = hub.request(lambda _: scripts.wait(hub.keys, source, hub.commands.link))
+        return hub.request(lambda _: scripts.wait(hub.keys, source, hub.commands.link))
+
+    def _question(self, source: str, waiters: frozenset[Waiter]) -> Request:
+        """Ask how an agent stands for those who wait for it now; who comes until the answer does, asks anew."""
+        request = self._request(source)
 
         def learn(reply: Reply) -> None:
-            if isinstance(reply, list) and reply[1]:
-                self._end(Gone(source, int(reply[1]), *map(_text, reply[2:5])))
+            if not isinstance(reply, list):
+                return
+            if reply[7]:
+                self._hub.keeper.look_for_lapse(float(reply[7]) / 1000 - self._hub.server_ms() / 1000 + LOOK)
+            if not reply[1]:
+                return
+            try:
+                gone = _gone(source, reply[1:6])
+            except ValueError as error:
+                self._hub.entries.skip(source, {}, repr(error))
+            else:
+                if self._end(gone, lambda waiter, _: waiter in waiters):
+                    with self._lock:
+                        self._unasked.add(source)
+                    self._ask_soon()
 
         request.then = learn
         return request
 
-    def _end(self, gone: Gone) -> None:
-        """End the waits of those who had joined by then. Who waits for it again asks again: it may have restarted."""
+    def _end(self, gone: Gone, is_meant: Callable[[Waiter, float], bool]) -> bool:
+        """End the waits that are meant, of those who had joined by then; return whether others of these are left.
+
+        Who waits for it again asks again: it may have restarted.
+        """
         with self._lock:
-            waits = [
-                waiter for member, waiter in self._waits.get(gone.agent_id, ()) if member.joined_ms <= gone.ended_ms
-            ]
+            waits = self._waits.get(gone.agent_id, {})
+            missed = {w: began for w, (member, began) in waits.items() if 0 < member.since <= gone.ended_order}
+            ended = [waiter for waiter, began in missed.items() if is_meant(waiter, began)]
             self._told.discard(gone.agent_id)
-        for waiter in waits:
+        for waiter in ended:
             waiter.give_up(gone)
+        return len(ended) < len(missed)
 
     def _ask_soon(self) -> None:
         if self._unasked:
             self._hub.keeper.tick.soon()
+
+
+def _gone(agent_id: str, how: Sequence[bytes]) -> Gone:
+    """Read how an agent has ended. Raises ``ValueError`` for what makes no sense."""
+    at, order, *words = how
+    return Gone(agent_id, int(at), int(order), *map(_text, words))
 
 
 def _text(value: bytes) -> str:

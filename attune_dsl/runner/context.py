@@ -10,7 +10,8 @@ from attune_dsl.dsl.injection import Injectable, Kind
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
-    from attune_dsl.coordination.signals import AsyncSignals, Signals
+    from attune_dsl.coordination.async_signals import AsyncSignals
+    from attune_dsl.coordination.signals import Signals
     from attune_dsl.model import Signal
     from attune_dsl.runner.run import Run
 

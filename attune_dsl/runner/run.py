@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Coroutine
+from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from attune_dsl.coordination.agent import Agent
     from attune_dsl.dsl.workflow import Workflow
+    from attune_dsl.hub.drive import Strand
     from attune_dsl.runner.events import RunEvent
     from attune_dsl.runner.observer import Observer
     from attune_dsl.runner.tracker import Tracker
@@ -73,6 +75,7 @@ class Run:
         self.agent: Agent | None = None
         self.tracker: Tracker | None = None
         self.observer: Observer | None = None
+        self.home: Strand | None = None
         self.stop = Stop()
         self.pending = Pending()
         self.lock = Lock()
@@ -128,6 +131,10 @@ class Run:
                 self.agent_id = self._alternative if self.agent_id in taken else self.agent_id
             active[self.run_id] = self
         self.ledger = Ledger()
+        if self.agent is not None:
+            from attune_dsl.hub.drive import Strand
+
+            self.home = Strand()
         if self.agent is not None:
             from attune_dsl.runner.history import History
 
@@ -250,7 +257,12 @@ class Run:
         """
         agent = self._inert_agent() if self.agent is None else self.agent
         make = agent.async_signals if is_async else agent.signals
-        return make(frame.taken, self.stop.check_fence)
+        return make(frame.taken, self.stop.check_fence, partial(self.is_alone, in_stage=frame.stage is not None))
+
+    def is_alone(self, *, in_stage: bool) -> bool:
+        """Whether the caller is all that this run does: on its own thread or task, and in the only running stage."""
+        running = 0 if self.tracker is None else self.tracker.running
+        return self.home is not None and self.home.is_here() and running == int(in_stage)
 
     def threads(self) -> ThreadPoolExecutor:
         """Return the threads for sync stages that are awaited."""

@@ -20,18 +20,25 @@ class Tracker:
     workflow's business again. Never blocks; safe on any thread.
     """
 
-    __slots__ = ("_progress", "_running", "_tokens", "_touch")
+    __slots__ = ("_began", "_progress", "_running", "_tokens", "_touch")
 
     def __init__(self, agent: Agent, progress: Progress) -> None:
         self._touch = agent.touch
+        self._began = agent.stage_began
         self._progress = progress
         self._running: dict[int, tuple[str, int, str | None, float | None]] = {}
         self._tokens = count(1).__next__
+
+    @property
+    def running(self) -> int:
+        """Calls of stages that have begun and not ended."""
+        return len(self._running)
 
     def enter(self, use: StageUse) -> int:
         """A call began its first attempt; the token stands for it from now on."""
         token = self._tokens()
         self.attempt(token, use, 1)
+        self._began()
         return token
 
     def attempt(self, token: int, use: StageUse, number: int) -> None:

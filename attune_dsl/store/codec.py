@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from typing import Any, Final
+from uuid import UUID
 
 import msgspec
 
@@ -22,6 +25,7 @@ def _plain(value: Any) -> Any:
 _ENCODER: Final = msgspec.json.Encoder(enc_hook=_plain)
 _DECODER: Final = msgspec.json.Decoder()
 _LARGEST_EXACT: Final = 2**63
+_TEXT_IN_JSON: Final = (bytes, bytearray, memoryview, datetime, date, time, timedelta, UUID, Decimal)
 
 
 class Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -113,6 +117,58 @@ def check_json(value: Any, path: str = "$") -> None:
             check_json(item, f"{path}[{index}]")
     elif not isinstance(value, str):  # a subclass, such as a member of StrEnum, is fine
         raise NotAJsonValue(f"{path} is a {kind.__qualname__}, not a JSON value; convert it before", path)
+
+
+def to_plain(value: Any, *, as_text: bool = True) -> Any:
+    """Return the JSON value of attrs and dataclass instances, Structs, dates, enumerations, sets and the like.
+
+    Dates, UUIDs, decimals and bytes become text, and so do keys that are numbers, unless ``as_text`` is false. What
+    :func:`check_json` refuses besides is left to it. Raises :class:`NotAJsonValue` with the path of the first value
+    that cannot be converted.
+    """
+    try:
+        return _to_builtins(value, as_text)
+    except RecursionError:
+        raise NotAJsonValue("$ is nested too deeply, or contains itself", "$") from None
+    except Exception:
+        path, found = _first_foreign(value, "$", as_text)
+    if isinstance(found, Mapping):
+        raise NotAJsonValue(f"{path} has a key that cannot be one of a JSON object; those are strings", path)
+    raise NotAJsonValue(f"{path} is a {type(found).__qualname__}, not a JSON value; convert it before", path)
+
+
+def fit(value: Any, kind: Any, *, as_text: bool = True) -> Any:
+    """Return the value of the class ``kind`` that :func:`to_plain` would turn into ``value``; nothing is coerced.
+
+    Raises :class:`msgspec.ValidationError`, and whatever the code of the class raises.
+    """
+    return msgspec.convert(value, kind, strict=True, str_keys=as_text, builtin_types=() if as_text else _TEXT_IN_JSON)
+
+
+def _to_builtins(value: Any, as_text: bool) -> Any:
+    native = () if as_text else _TEXT_IN_JSON
+    return msgspec.to_builtins(value, str_keys=as_text, builtin_types=native, enc_hook=_plain)
+
+
+def _first_foreign(value: Any, path: str, as_text: bool) -> tuple[str, Any]:
+    """Return where the first value is that cannot be converted, and the value."""
+    for step, child in _children(value):
+        try:
+            _to_builtins(child, as_text)
+        except Exception:
+            return _first_foreign(child, path + step, as_text)
+    return path, value
+
+
+def _children(value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        yield from ((f".{key}", item) for key, item in value.items())
+    elif isinstance(value, list | tuple | set | frozenset):
+        yield from ((f"[{index}]", item) for index, item in enumerate(value))
+    else:
+        names = getattr(value, "__struct_fields__", None) or getattr(value, "__dataclass_fields__", None)
+        names = names or [field.name for field in getattr(value, "__attrs_attrs__", ())]
+        yield from ((f".{name}", getattr(value, name, None)) for name in names)
 
 
 def decode_payload(data: bytes) -> Any:

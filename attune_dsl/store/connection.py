@@ -16,7 +16,7 @@ import ssl
 import threading
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import hiredis
 
@@ -175,6 +175,26 @@ def pack_command(command: Command) -> bytes:
 def pack(commands: Sequence[Command]) -> bytes:
     """Return the wire form of commands, to be sent in one write."""
     return b"".join([pack_command(command) for command in commands])
+
+
+class Batch(NamedTuple):
+    """Commands in their wire form, and how many they are."""
+
+    data: bytes
+    size: int
+
+
+def batch(commands: Sequence[Command]) -> Batch:
+    """Return commands as one batch."""
+    return Batch(pack(commands), len(commands))
+
+
+def batch_of_one_kind(name: str, keys: Sequence[str], arguments: Sequence[str]) -> Batch:
+    """Return a batch of the command ``name`` with the same arguments for each key: what they share is packed once."""
+    whole = pack_command((name, "", *arguments))
+    before, _, after = whole.partition(b"$0\r\n\r\n")
+    encoded = [key.encode() for key in keys]
+    return Batch(b"".join([b"%b$%d\r\n%b\r\n%b" % (before, len(key), key, after) for key in encoded]), len(keys))
 
 
 def is_plain(url: str) -> bool:

@@ -22,7 +22,7 @@ class Keys:
     'attune:{team}:mail:deploy'
     """
 
-    __slots__ = ("broadcast", "broadcast_info", "ended", "leases", "order", "prefix", "pulse", "timeline")
+    __slots__ = ("broadcast", "broadcast_info", "ended", "leases", "order", "prefix", "pulse", "timeline", "waits")
 
     def __init__(self, namespace: str) -> None:
         self.prefix: Final = f"attune:{{{namespace}}}:"
@@ -34,6 +34,8 @@ class Keys:
         """Hash of what is known of the namespace's beats: when the last one was, and when nobody beat for long."""
         self.timeline: Final = self.prefix + "timeline"
         """Stream of what happened to agents, capped."""
+        self.waits: Final = self.prefix + "waits"
+        """Hash of agents that wait for one other and do nothing else -> for whom and for what, as JSON."""
         self.order: Final = self.prefix + "order"
         """Counter that numbers signals, broadcasts and epochs in one sequence."""
         self.broadcast: Final = self.prefix + "broadcast"
@@ -64,6 +66,10 @@ class Keys:
     def seen(self, agent_id: str) -> str:
         """zset of broadcasts (by order) that the agent has taken -> their expiry."""
         return f"{self.prefix}seen:{agent_id}"
+
+    def reading(self, agent_id: str) -> str:
+        """String: which process takes mail for an agent that lives in another one, at this moment."""
+        return f"{self.prefix}reading:{agent_id}"
 
     def inbox(self, link: str) -> str:
         """Stream that wakes a hub: a copy of, or a pointer to, what came for its agents."""

@@ -41,6 +41,12 @@ LATE: Final = 2_000
 """Milliseconds after which a command was so late that beats may have been, too."""
 RETURN: Final = 2_000
 """Milliseconds, beyond their interval, that hubs have to come back after a time in which nobody beat."""
+CYCLE_COUNT: Final = 64
+"""Most agents of a cycle of waits that is looked for."""
+CYCLE_SCAN: Final = 500
+"""Most signals that are looked at for one cycle, of those not received yet by its agents; with more it is none."""
+CLOSE: Final = 100
+"""Milliseconds before its end in which a wait counts as over: its agent may know that earlier than the store."""
 SWEEP_COUNT: Final = 200
 """Most lapsed leases that one script call deals with, so that it stays below 5 ms; the next call goes on."""
 
@@ -58,5 +64,8 @@ SCRIPT_CONSTANTS: Final = (
     "LATE",
     "RETURN",
     "SWEEP_COUNT",
+    "CYCLE_COUNT",
+    "CYCLE_SCAN",
+    "CLOSE",
 )
 """Names from this module that every Lua script sees as local constants."""

@@ -53,8 +53,9 @@ _BEAT: Final = _Script("beat", prelude=_LIVENESS)
 _SWEEP: Final = _Script("sweep", prelude=_LIVENESS)
 _TELL: Final = _Script("tell")
 _WAIT: Final = _Script("wait")
+_BLOCK: Final = _Script("block")
 _OPEN: Final = _Script("open")
-_ALL: Final = (_SEND, _BROADCAST, _TAKE, _LOOK, _JOIN, _UPDATE, _LEAVE, _BEAT, _SWEEP, _TELL, _WAIT, _OPEN)
+_ALL: Final = (_SEND, _BROADCAST, _TAKE, _LOOK, _JOIN, _UPDATE, _LEAVE, _BEAT, _SWEEP, _TELL, _WAIT, _BLOCK, _OPEN)
 
 
 class Witness(NamedTuple):
@@ -254,5 +255,22 @@ def tell(keys: Keys, agent_id: str, *, token: str, fields: Iterable[Part]) -> Co
 
 
 def wait(keys: Keys, source: str, link: str) -> Command:
-    """Have a hub told when an agent ends. Reply: ``[epoch or b"", ended_at or b"", status, stage, error, alive]``."""
-    return _WAIT((keys.agent(source), keys.waited(source), keys.leases, keys.pulse), link, source)
+    """Have a hub told when an agent ends.
+
+    Reply: ``[epoch or b"", ended_at or b"", ended_order, status, stage, error, alive, lease or b""]``.
+    """
+    return _WAIT((keys.agent(source), keys.waited(source), keys.leases, keys.pulse), link, source, keys.prefix)
+
+
+def block(keys: Keys, agent_id: str, *, owner: str, record: bytes) -> Command:
+    """Say for whom an agent waits, doing nothing else; ``record`` is JSON as ``block.lua`` describes it.
+
+    Reply: the cycle that this closes, as a flat list of waiting agent, awaited agent and types; empty if there is none.
+    """
+    names = (keys.agent(agent_id), keys.waits, keys.leases, keys.broadcast)
+    return _BLOCK(names, owner, agent_id, keys.prefix, record)
+
+
+def unblock(keys: Keys, agent_id: str) -> Command:
+    """Say that an agent does not only wait any more."""
+    return ("HDEL", keys.waits, agent_id)

@@ -6,9 +6,12 @@ import math
 from collections.abc import Sequence
 from typing import Any, Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
-from attune_dsl.exceptions import UsageError
+from attune_dsl import log
+from attune_dsl.coordination import typed
+from attune_dsl.coordination.signal_type import Named
+from attune_dsl.exceptions import NotAJsonValue, PayloadInvalid, UsageError
 from attune_dsl.model import Collected, NoSignal, Reason, Signal
 from attune_dsl.store import codec
 from attune_dsl.store.names import check_name
@@ -21,7 +24,8 @@ _PATIENCE: Final = 1_000
 class Sent:
     """One signal that the code under test has sent.
 
-    ``target`` is ``None`` for a broadcast. ``payload`` is what a receiver would get: tuples have become lists.
+    ``target`` is ``None`` for a broadcast. ``payload`` is JSON, as a receiver would get it who names the type by its
+    name: tuples have become lists, and what a :class:`SignalType` declares an object.
     ``ttl`` (seconds) and ``key`` are as they were given. ``late`` says whether agents that join later get a broadcast.
     """
 
@@ -52,19 +56,20 @@ class RecordedOperations:
         self._keys: dict[str, str] = {}
         self._empty_waits = 0
 
-    async def send(self, type_: str, target: str | None, payload: Any, *, ttl: float | None, key: str | None) -> str:
+    async def send(self, type_: Named, target: str | None, payload: Any, *, ttl: float | None, key: str | None) -> str:
         """Record a signal."""
         if target is not None:
             check_name("target", target)
         return self._record(type_, target, payload, ttl, key, late=True)
 
-    async def broadcast(self, type_: str, payload: Any, *, ttl: float | None, late: bool, key: str | None) -> str:
+    async def broadcast(self, type_: Named, payload: Any, *, ttl: float | None, late: bool, key: str | None) -> str:
         """Record a broadcast."""
         return self._record(type_, None, payload, ttl, key, late=late)
 
     def _record(
-        self, type_: str, target: str | None, payload: Any, ttl: float | None, key: str | None, *, late: bool
+        self, type_: Named, target: str | None, payload: Any, ttl: float | None, key: str | None, *, late: bool
     ) -> str:
+        type_, payload = typed.outgoing(type_, payload)
         check_name("signal type", type_)
         if key is not None:
             check_name("key", key)
@@ -84,61 +89,77 @@ class RecordedOperations:
         return sent.id
 
     async def wait(
-        self, types: Sequence[str], *, source: str | None, timeout: float | None, require_alive: bool = False
+        self,
+        types: Sequence[Named],
+        *,
+        source: str | None,
+        timeout: float | None,
+        require_alive: bool = False,
+        deadlock: bool = True,
     ) -> Signal | NoSignal:
         """Take the oldest signal that fits, or the answer that comes before it, or time out at once."""
         return self._take(types, () if source is None else (source,), timeout)
 
-    def _take(self, types: Sequence[str], sources: Sequence[str], timeout: float | None) -> Signal | NoSignal:
-        _check(types, sources)
+    def _take(self, types: Sequence[Named], sources: Sequence[str], timeout: float | None) -> Signal | NoSignal:
+        names, kinds = typed.by_name(types)
+        _check(names, sources)
         if not self._available:
             return _UNAVAILABLE
-        for item in self.incoming:
-            if isinstance(item, Signal) and _fits(item, types, sources):
+        for item in [*self.incoming]:
+            if isinstance(item, Signal) and _fits(item, names, sources):
                 self.incoming.remove(item)
-                self._empty_waits = 0
-                return item
-            if isinstance(item, Answer) and (not item.types or not types or item.types.intersection(types)):
+                if (signal := _converted(item, kinds)) is not None:
+                    self._empty_waits = 0
+                    return signal
+            if isinstance(item, Answer) and (not item.types or not names or item.types.intersection(names)):
                 self.incoming.remove(item)
                 return item.nothing
         self._empty_waits += 1
         if self._empty_waits > _PATIENCE:
             raise UsageError(f"{_PATIENCE:,} waits in a row found nothing: is the code under test in an endless loop?")
-        wanted = " or ".join(map(repr, types)) or "of any type"
+        wanted = " or ".join(map(repr, names)) or "of any type"
         sender = " or ".join(map(repr, sources)) or "anyone"
         return NoSignal(
             reason=Reason.TIMEOUT,
             detail=f"no signal {wanted} from {sender} within {timeout} s: FakeSignals was given none, or no more",
         )
 
-    async def check(self, types: Sequence[str], *, source: str | None) -> Signal | None:
+    async def check(self, types: Sequence[Named], *, source: str | None) -> Signal | None:
         """Take the oldest signal that fits, if there is one."""
-        found = await self.peek(types, source=source)
-        if found is not None:
-            self.incoming.remove(found)
-        return found
+        names, kinds = typed.by_name(types)
+        for item in self._found(names, source):
+            self.incoming.remove(item)
+            if (signal := _converted(item, kinds)) is not None:
+                return signal
+        return None
 
-    async def peek(self, types: Sequence[str], *, source: str | None) -> Signal | None:
+    async def peek(self, types: Sequence[Named], *, source: str | None) -> Signal | None:
         """Return the oldest signal that fits without taking it."""
         return next(iter(await self.pending(types, source=source)), None)
 
-    async def pending(self, types: Sequence[str], *, source: str | None) -> list[Signal]:
+    async def pending(self, types: Sequence[Named], *, source: str | None) -> list[Signal]:
         """Return all signals that fit without taking them."""
+        names, kinds = typed.by_name(types)
+        found = (_converted(item, kinds) for item in self._found(names, source))
+        return [signal for signal in found if signal is not None]
+
+    def _found(self, types: Sequence[str], source: str | None) -> list[Signal]:
+        """Return what is of one of the types and from the source, whatever its payload."""
         sources = () if source is None else (source,)
         _check(types, sources)
         if not self._available:
             return []
         return [item for item in self.incoming if isinstance(item, Signal) and _fits(item, types, sources)]
 
-    async def clear(self, types: Sequence[str], *, source: str | None) -> int:
+    async def clear(self, types: Sequence[Named], *, source: str | None) -> int:
         """Take all signals that fit and forget them."""
-        found = await self.pending(types, source=source)
+        found = self._found(typed.by_name(types)[0], source)
         for signal in found:
             self.incoming.remove(signal)
         return len(found)
 
     async def collect(
-        self, types: Sequence[str], *, count: int | None, sources: Sequence[str] | None, timeout: float | None
+        self, types: Sequence[Named], *, count: int | None, sources: Sequence[str] | None, timeout: float | None
     ) -> Collected:
         """Take many signals, until one wait ends without."""
         if (count is None) == (sources is None):
@@ -174,3 +195,19 @@ def _check(types: Sequence[str], sources: Sequence[str]) -> None:
 
 def _fits(signal: Signal, types: Sequence[str], sources: Sequence[str]) -> bool:
     return (not types or signal.type in types) and (not sources or signal.source in sources)
+
+
+def _converted(signal: Signal, kinds: typed.Kinds) -> Signal | None:
+    """Return the signal as its receiver would get it under the types that it named; ``None`` if it does not fit."""
+    kind = kinds.get(signal.type)
+    if kind is None:
+        try:
+            codec.check_json(signal.payload)
+        except NotAJsonValue:  # it was made with a SignalType
+            return evolve(signal, payload=codec.to_plain(signal.payload))
+        return signal
+    try:
+        return evolve(signal, payload=typed.from_json(kind, codec.to_plain(signal.payload)))
+    except PayloadInvalid as error:
+        log.warning("signal.skipped", source=signal.source, error=str(error))
+        return None

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, overload
 
 from attune_dsl import clock
-from attune_dsl.coordination.signals import AsyncSignals, Signals
+from attune_dsl.coordination import typed
+from attune_dsl.coordination.async_signals import AsyncSignals
+from attune_dsl.coordination.signal_type import Named, PayloadT, SignalType
+from attune_dsl.coordination.signals import Signals
 from attune_dsl.dsl.injection import Injectable, Kind
 from attune_dsl.model import NoSignal, Signal
 from attune_dsl.store import codec
@@ -19,12 +22,32 @@ from attune_dsl.testing.outbox import Answer, RecordedOperations, Sent
 
 _numbers = itertools.count(1)
 
-Waits = Mapping[str, Any] | Iterable[Signal | NoSignal]
-"""What a fake plays back. A mapping gives a payload (or a ``Signal``, or a ``NoSignal``) for each type."""
+Waits = Mapping[Any, Any] | Iterable[Signal | NoSignal]
+"""What a fake plays back. A mapping gives a payload (or a ``Signal``, or a ``NoSignal``) for each type or its name."""
 
 
+@overload
 def fake_signal(
-    type: str,  # noqa: A002 (the word of the vocabulary)
+    type: SignalType[PayloadT],
+    payload: PayloadT,
+    *,
+    source: str = "fake-source",
+    target: str | None = "fake-agent",
+    id: str = "",
+    redelivered: bool = False,
+) -> Signal[PayloadT]: ...
+@overload
+def fake_signal(
+    type: str,
+    payload: Any = None,
+    *,
+    source: str = "fake-source",
+    target: str | None = "fake-agent",
+    id: str = "",
+    redelivered: bool = False,
+) -> Signal: ...
+def fake_signal(
+    type: Named,  # noqa: A002 (the word of the vocabulary)
     payload: Any = None,
     *,
     source: str = "fake-source",
@@ -32,15 +55,19 @@ def fake_signal(
     id: str = "",  # noqa: A002
     redelivered: bool = False,
 ) -> Signal:
-    """Return a signal as a receiver would get it. Raises :class:`NotAJsonValue` for a payload that cannot be sent."""
-    received = codec.decode_payload(codec.encode_payload(payload))
+    """Return a signal as a receiver would get it who names this ``type``.
+
+    Raises :class:`NotAJsonValue` and :class:`PayloadInvalid` for a payload that cannot be sent.
+    """
+    name, plain = typed.outgoing(type, payload)
+    received = codec.decode_payload(codec.encode_payload(plain))
     now = clock.wall()
     return Signal(
         id=id or f"fake-{next(_numbers)}",
-        type=type,
+        type=name,
         source=source,
         target=target,
-        payload=received,
+        payload=typed.from_json(type, received) if isinstance(type, SignalType) else received,
         sent_at=now,
         expires_at=now + 60.0,
         order=0,
@@ -72,7 +99,13 @@ class _Fake(Injectable):
         """The signals that were played back to nobody yet."""
         return [item for item in self._operations.incoming if isinstance(item, Signal)]
 
-    def deliver(self, type: str, payload: Any = None, *, source: str | None = None) -> Signal:  # noqa: A002
+    @overload
+    def deliver(
+        self, type: SignalType[PayloadT], payload: PayloadT, *, source: str | None = None
+    ) -> Signal[PayloadT]: ...
+    @overload
+    def deliver(self, type: str, payload: Any = None, *, source: str | None = None) -> Signal: ...
+    def deliver(self, type: Any, payload: Any = None, *, source: str | None = None) -> Signal:  # noqa: A002
         """Put one more signal behind those that wait, and return it."""
         signal = fake_signal(type, payload, source=source or self._source)
         self._operations.incoming.append(signal)
@@ -82,9 +115,10 @@ class _Fake(Injectable):
 class FakeSignals(_Fake):
     """Stands in for :class:`~attune_dsl.Signals`: records what is sent, plays back what was given. Never blocks.
 
-    ``waits`` is a mapping of signal types to payloads, or a sequence of :class:`Signal` (see :func:`fake_signal`) and
-    :class:`NoSignal`. A wait takes the oldest signal that fits; a ``NoSignal`` answers the first wait that gets to it;
-    where nothing fits, a wait times out at once. With ``available=False`` it behaves as without a store.
+    ``waits`` is a mapping of signal types or their names to payloads, or a sequence of :class:`Signal` (see
+    :func:`fake_signal`) and :class:`NoSignal`. A wait takes the oldest signal that fits, its payload as the types say
+    that the wait names; a ``NoSignal`` answers the first wait that gets to it; where nothing fits, a wait times out at
+    once. With ``available=False`` it behaves as without a store.
 
     Pass it to the stage as it is, or pass ``.signals`` where a type checker asks for :class:`Signals`.
 
@@ -134,7 +168,8 @@ def _incoming(waits: Waits, source: str) -> list[Signal | Answer]:
     return items
 
 
-def _item(type_: str, value: Any, source: str) -> Signal | Answer:
+def _item(type_: Any, value: Any, source: str) -> Signal | Answer:
     if isinstance(value, NoSignal):
-        return Answer(types=frozenset((type_,)), nothing=value)
+        name = type_.name if isinstance(type_, SignalType) else type_
+        return Answer(types=frozenset((name,)), nothing=value)
     return value if isinstance(value, Signal) else fake_signal(type_, value, source=source)

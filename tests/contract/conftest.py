@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from following import Follow, Following
@@ -30,10 +30,10 @@ def slept_on() -> Iterator[list[Waiter]]:
     slept: list[Waiter] = []
     original = MailOperations._await
 
-    async def watched(self: MailOperations, waiter: Waiter) -> bool:
+    async def watched(self: MailOperations, waiter: Waiter, **how: Any) -> bool:
         patient = waiter.deadline is not None and waiter.deadline - clock.monotonic() > 4
-        found = await original(self, waiter)
-        if patient and waiter.deadline is not None and waiter.deadline <= clock.monotonic():
+        found = await original(self, waiter, **how)
+        if patient and not (waiter.gone or waiter.cycle) and waiter.deadline is not None and waiter.deadline <= clock.monotonic():
             slept.append(waiter)
         return found
 

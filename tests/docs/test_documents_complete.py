@@ -130,7 +130,7 @@ def test_every_key_is_described() -> None:
     keys = Keys("<namespace>")
     names = [getattr(keys, slot) for slot in Keys.__slots__ if slot != "prefix"]
     names += [keys.agent("<id>"), keys.mail("<id>"), keys.mail_info("<id>"), keys.seen("<id>"), keys.inbox("<link>")]
-    names += [keys.stages("<id>")]
+    names += [keys.stages("<id>"), keys.reading("<id>")]
     described = set(re.findall(r"^\| `([^`]+)` \|", WIRE.read_text(), re.M))
     assert {*CAPPED} <= described
     assert [name for name in names if name.removeprefix(keys.prefix) not in described] == []

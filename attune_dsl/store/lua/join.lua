@@ -55,13 +55,19 @@ if not (epoch and not ended_at and held[6] == hub and takeover ~= '1') then
     redis.call('ZREM', KEYS[2], id .. '#' .. epoch)
     redis.call('ZREM', KEYS[4], id .. '#' .. epoch)
   end
+  local past = redis.call('HMGET', KEYS[1], 'ended_order', 'prior')
   redis.call('DEL', KEYS[1])
   if held[6] ~= hub then redis.call('DEL', KEYS[7]) end
   epoch = tostring(redis.call('INCR', KEYS[3]))
-  redis.call('HSET', KEYS[1], 'started_at', fmt(now), 'progress_at', fmt(now))
+  redis.call('HSET', KEYS[1], 'started_at', fmt(now), 'progress_at', fmt(now), 'prior', past[1] or past[2] or '0')
+  -- Those who wait for it have to look when its lease lapses.
+  for _, waiting in ipairs(redis.call('SMEMBERS', ARGV[7] .. 'waited:' .. id)) do
+    post(ARGV[7] .. 'inbox:' .. waiting, 'here', id, 'ttl', fmt(ttl))
+  end
   note(KEYS[6], 'joined', id, epoch, now, 'ttl', fmt(ttl))
 end
 redis.call('HSET', KEYS[1], 'epoch', epoch, 'owner', epoch .. '@' .. link, 'died_at', died_at, 'hub', hub, unpack(ARGV, 9))
+redis.call('HDEL', ARGV[7] .. 'waits', id)
 redis.call('EXPIRE', KEYS[1], AGENT_TTL)
 redis.call('EXPIRE', KEYS[7], AGENT_TTL)
 redis.call('ZADD', KEYS[2], fmt(now + ttl), id .. '#' .. epoch)

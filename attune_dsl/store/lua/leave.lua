@@ -9,7 +9,7 @@ redis.call('HSET', KEYS[1], 'status', ARGV[4], 'ended_at', fmt(now), 'owner', ep
   unpack(ARGV, 7 + rows))
 if rows > 0 then redis.call('HSET', KEYS[5], unpack(ARGV, 7, 6 + rows)) end
 local said = redis.call('HMGET', KEYS[1], 'keep', 'stage', 'error')
-retire(KEYS[2], KEYS[3], ARGV[5], id, id .. '#' .. epoch, now, kept(said[1]))
-tell_waiters(ARGV[5], id, epoch, now, ARGV[4], said[2], said[3])
+local order = retire(KEYS[2], KEYS[3], ARGV[5], id, id .. '#' .. epoch, now, kept(said[1]))
+tell_waiters(ARGV[5], id, epoch, now, order, ARGV[4], said[2], said[3])
 note(KEYS[4], 'ended', id, epoch, now, 'status', ARGV[4])
 return 'left'

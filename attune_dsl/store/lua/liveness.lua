@@ -7,23 +7,29 @@ local function note(timeline, kind, id, epoch, now, ...)
   redis.call('EXPIRE', timeline, AGENT_TTL)
 end
 
--- An incarnation has ended, whatever its status: its lease goes, its history begins.
+-- An incarnation has ended, whatever its status: its lease goes, its history begins. Returns where in the namespace's
+-- order it ended: whoever has a lower epoch had joined by then, which times could not tell within a millisecond.
 local function retire(leases, ended, prefix, id, member, now, keep)
+  local order = redis.call('GET', prefix .. 'order') or '0'
+  redis.call('HSET', prefix .. 'agent:' .. id, 'ended_order', order)
   redis.call('PEXPIRE', prefix .. 'agent:' .. id, fmt(keep))
   redis.call('PEXPIRE', prefix .. 'stages:' .. id, fmt(keep))
   redis.call('ZREM', leases, member)
+  redis.call('HDEL', prefix .. 'waits', id)
   redis.call('ZREMRANGEBYSCORE', ended, '-inf', fmt(now))
   redis.call('ZADD', ended, fmt(now + keep), member)
   redis.call('ZREMRANGEBYRANK', ended, 0, -ENDED_COUNT - 1)
   keep_until(ended, now + keep)
+  return order
 end
 
--- Tell the hubs that wait for what an agent sends that it sends nothing more.
-local function tell_waiters(prefix, id, epoch, now, status, stage, error)
+-- Tell the hubs that wait for what an agent sends that it sends nothing more. pcall: what somebody put in the place of
+-- a key must not keep the end from being told to the others.
+local function tell_waiters(prefix, id, epoch, now, order, status, stage, error)
   local waited = prefix .. 'waited:' .. id
-  for _, link in ipairs(redis.call('SMEMBERS', waited)) do
-    post(prefix .. 'inbox:' .. link, 'gone', id, 'epoch', epoch, 'at', fmt(now), 'status', status,
-      'stage', stage or '', 'error', error or '')
+  for _, link in ipairs(redis.pcall('SMEMBERS', waited)) do
+    pcall(post, prefix .. 'inbox:' .. link, 'gone', id, 'epoch', epoch, 'at', fmt(now), 'order', order,
+      'status', status, 'stage', stage or '', 'error', error or '')
   end
   redis.call('DEL', waited)
 end
@@ -115,8 +121,8 @@ end
 local function lose(leases, ended, timeline, prefix, id, epoch, now, beat_at, known)
   redis.call('HSET', prefix .. 'agent:' .. id, 'status', 'lost', 'ended_at', fmt(now), 'owner', epoch,
     'beat_at', fmt(beat_at))
-  retire(leases, ended, prefix, id, id .. '#' .. epoch, now, kept(known.keep))
-  tell_waiters(prefix, id, epoch, now, 'lost', known.stage)
+  local order = retire(leases, ended, prefix, id, id .. '#' .. epoch, now, kept(known.keep))
+  tell_waiters(prefix, id, epoch, now, order, 'lost', known.stage)
   note(timeline, 'lost', id, epoch, now, 'beat_at', fmt(beat_at), 'stage', known.stage or '',
     'progress', known.progress or '')
 end

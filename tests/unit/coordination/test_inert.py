@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from attune_dsl.coordination.agent import AgentInfo, enter
+from attune_dsl.coordination.async_signals import AsyncSignals
 from attune_dsl.coordination.inert import InertOperations
-from attune_dsl.coordination.signals import AsyncSignals, Signals
+from attune_dsl.coordination.signals import Signals
 from attune_dsl.hub.drive import drive
 from attune_dsl.hub.registry import open_hubs
 from attune_dsl.model import AgentStatus, Reason

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from attune_dsl.coordination.agent import Agent
+from attune_dsl.coordination.async_signals import AsyncSignals
 from attune_dsl.coordination.join import AsyncJoined, Joined, join
 from attune_dsl.coordination.monitor import AsyncMonitor, Monitor
-from attune_dsl.coordination.signals import AsyncSignals, Signals
+from attune_dsl.coordination.signals import Signals
 from attune_dsl.exceptions import (
     AgentIdTaken,
     BlockingCallInLoop,

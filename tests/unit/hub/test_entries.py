@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from attune_dsl.hub import entries
 from attune_dsl.hub.entries import EntryReader
 from attune_dsl.model import Signal
 from attune_dsl.store import codec
@@ -101,3 +102,32 @@ def test_what_is_remembered_of_malformed_entries_is_bounded(
 
     assert len(reader._malformed) <= 5
     assert reader.skipped == 12
+
+
+def test_a_payload_that_does_not_fit_is_counted_and_logged_once(
+    reader: EntryReader, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However often its receiver looks; for each receiver."""
+    found = reader.mail("me", reader.fields(entry(7)) | {b"at": b"5-1"}, died_at=0)
+    assert found is not None
+
+    for agent_id in ("me", "me", "you"):
+        reader.unfit(agent_id, found.signal, "x" * 10_000)
+
+    assert reader.skipped == 2
+    assert len(caplog.messages) == 2
+    assert "signal.skipped" in caplog.messages[0]
+    assert "agent_id=me" in caplog.messages[0]
+    assert "source=boss" in caplog.messages[0]
+    assert len(caplog.messages[0]) < 1_000
+
+
+def test_what_does_not_fit_is_not_remembered_for_ever(reader: EntryReader, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entries, "_REMEMBERED", 3)
+    found = reader.mail("me", reader.fields(entry(7)) | {b"at": b"5-1"}, died_at=0)
+    assert found is not None
+
+    for n in range(10):
+        reader.unfit(f"agent-{n}", found.signal, "wrong")
+
+    assert len(reader._unfit) <= 3

@@ -77,7 +77,7 @@ class Owner:
         )
         member = self.members[agent_id] = Member(self, profile, 0.0)  # type: ignore[arg-type]
         if epoch:
-            member.accept(epoch, "hub.1", died_at=0, now=0)
+            member.accept(epoch, "hub.1", died_at=0)
             member.mailbox.merge([], member.mailbox.hold())
         return member
 
@@ -158,7 +158,7 @@ def test_an_agent_that_has_not_joined_yet_gets_no_copies(owner: Owner, reader: R
     late = owner.join("late", epoch=0)
 
     reader._on_reply(reply(inbox=[mail(3, "late")], broadcasts=[copy(4, None)]))
-    late.accept(9, "hub.1", died_at=0, now=0)
+    late.accept(9, "hub.1", died_at=0)
     late.mailbox.merge([], late.mailbox.hold())
 
     assert orders(late) == []

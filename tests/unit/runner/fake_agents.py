@@ -25,6 +25,9 @@ class FakeAgent:
         self.acts.append((stage, act))
         self.limits.append((stage, stall_after))
 
+    def stage_began(self):
+        pass
+
     def spent(self, cost):
         self.costs.append(cost)
 
@@ -34,7 +37,7 @@ class FakeAgent:
     def stage_rows(self, read):
         self.read = read
 
-    def signals(self, taken, check):
+    def signals(self, taken, check, is_alone):
         return FakeFacade(taken, check)
 
     async_signals = signals

@@ -15,7 +15,15 @@ from wire import Wire
 
 from attune_dsl.exceptions import StoreConfigError, StoreUnavailable
 from attune_dsl.store import connection as module
-from attune_dsl.store.connection import Connection, ConnectionLost, ReplyError, is_plain, pack
+from attune_dsl.store.connection import (
+    Connection,
+    ConnectionLost,
+    ReplyError,
+    batch,
+    batch_of_one_kind,
+    is_plain,
+    pack,
+)
 
 if TYPE_CHECKING:
     from conftest import Store
@@ -275,3 +283,10 @@ def test_breaking_off_wakes_who_waits_and_closing_comes_later(wire: Wire) -> Non
     wire.connection.close()
     assert wire.is_closed
     wire.connection.break_off()
+
+
+def test_a_batch_of_one_kind_is_what_its_commands_would_be() -> None:
+    commands = [("HMGET", key, "a", "$0", "") for key in ("k", "", "ä", "x" * 300)]
+
+    assert batch_of_one_kind("HMGET", [key for _, key, *_ in commands], ("a", "$0", "")) == batch(commands)
+    assert batch(commands) == (pack(commands), 4)

@@ -25,6 +25,7 @@ KEYS = Keys("team")
         (KEYS.mail("a:b"), "attune:{team}:mail:a:b"),
         (KEYS.mail_info("a:b"), "attune:{team}:mail-info:a:b"),
         (KEYS.seen("a:b"), "attune:{team}:seen:a:b"),
+        (KEYS.reading("a:b"), "attune:{team}:reading:a:b"),
         (KEYS.inbox("hub.1"), "attune:{team}:inbox:hub.1"),
         (KEYS.once("ann", "k"), "attune:{team}:once:3:ann:k"),
     ],
@@ -58,6 +59,7 @@ def test_all_keys_of_a_namespace_are_in_one_slot(name: str) -> None:
         KEYS.mail_info(name),
         KEYS.seen(name),
         KEYS.inbox(name),
+        KEYS.reading(name),
         KEYS.once(name, name),
     ]
 
