@@ -164,8 +164,11 @@ class MailOperations:
             self._hub.sources.add(member, waiter)
         try:
             await waiter
+            has_looked = True
             if not waiter.done and not self._is_pointless():
-                await self._hub.look([member])  # every wait ends with one more look into the store
+                has_looked = await self._hub.look([member])  # every wait ends with one more look into the store
+            if not has_looked and not self._hub.link.up:
+                waiter.gone = waiter.cycle = None  # there may be mail: only the store knows
         except BaseException:
             mailbox.withdraw(waiter)
             if waiter.value is not None:
@@ -257,20 +260,23 @@ class MailOperations:
         try:
             while len(entries) < wanted and nothing is None:
                 waiter = self._waiter(names, missing, deadline)
-                waiter.watched -= gone.keys()  # its successor may still send
+                waiter.watched -= gone.keys()  # a successor may still send
+                is_last = bool(missing) and not waiter.watched  # nobody is left who could send: look once more
+                if is_last:
+                    waiter.deadline = clock.monotonic()
                 if await self._await(waiter):
                     assert waiter.value is not None
                     if (fitting := self._fitting(waiter.value, kinds)) is not None:
                         entries.append((waiter.value, fitting))
                         missing = [source for source in missing if source != fitting.source]
-                elif waiter.gone is None or self._is_pointless():
+                elif self._is_pointless() or not (is_last or waiter.gone):
                     got = f"{len(entries)} of {wanted} signals {describe(names)} came"
                     nothing = self._why_incomplete(got, timeout, gave_up=waiter.done)
+                elif waiter.gone is not None:
+                    gone |= waiter.all_gone
                 else:
-                    gone[waiter.gone.agent_id] = waiter.gone
-                    if len(gone) == len(missing):  # nobody is left who could send
-                        detail = "; ".join(map(str, gone.values()))
-                        nothing = NoSignal(reason=Reason.PEER_GONE, detail=detail)
+                    detail = "; ".join(str(gone[source]) for source in missing)
+                    nothing = NoSignal(reason=Reason.PEER_GONE, detail=detail)
         except BaseException:
             for entry, _ in entries:  # nobody has seen them
                 self._member.mailbox.put_back(entry)

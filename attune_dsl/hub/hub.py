@@ -151,15 +151,16 @@ class Hub:
         member.mailbox.lack()
         self.keeper.look_at(member)
 
-    async def look(self, members: Sequence[Member], *more: Request) -> None:
+    async def look(self, members: Sequence[Member], *more: Request) -> bool:
         """Read what is new in the members' mailboxes in the store, after telling it what they took.
 
-        ``more`` are requests to send along. What could not be read is read again with the next beat.
+        ``more`` are requests to send along. What could not be read is read again with the next beat. Returns whether
+        the last mailbox was read.
         """
         looks = [self._look_request(member) for member in members]
         told = [request for member in members for request in self.unsaid(member)]
         try:
-            await self.ask([*told, *more, *looks])
+            return await self.ask([*told, *more, *looks]) is not None
         except BaseException:
             for member in members:
                 self.refresh(member)  # somebody has to look, or copies stay aside

@@ -77,17 +77,18 @@ class Waiter(Ticket[Entry | None]):
     """Waits for the first entry that fits ``types`` and ``senders`` (empty: any).
 
     ``value`` is that entry, or ``None`` if there is no sense in waiting any longer; ``gone`` is the sender that will
-    send nothing more, and ``cycle`` the one that the wait would close, if that is why it ends. Of ``senders`` those
-    that are ``watched`` end it so.
+    send nothing more (of ``all_gone``, by name), and ``cycle`` the one that the wait would close, if that is why it
+    ends. Of ``senders`` those that are ``watched`` end it so.
     """
 
-    __slots__ = ("cycle", "gone", "senders", "types", "watched")
+    __slots__ = ("all_gone", "cycle", "gone", "senders", "types", "watched")
 
     def __init__(self, source: Source, deadline: float | None, types: frozenset[str], senders: frozenset[str]) -> None:
         super().__init__(source, deadline)
         self.types = types
         self.senders = self.watched = senders
         self.gone: Gone | None = None
+        self.all_gone: dict[str, Gone] = {}
         self.cycle: Cycle | None = None
 
     def break_off(self, cycle: Cycle) -> None:
@@ -98,7 +99,7 @@ class Waiter(Ticket[Entry | None]):
 
     def give_up(self, gone: Gone) -> None:
         """End the wait as if its time was over: what was sent before is found by a last look."""
-        self.gone = gone
+        self.all_gone[gone.agent_id] = self.gone = gone
         self.deadline = clock.monotonic()
         self.nudge()
 

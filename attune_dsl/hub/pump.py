@@ -77,10 +77,10 @@ class Pump:
             self._connection = None
             loops = list(self._loops)
             connection.holders = len(loops) + (self._leader is not None)
+            self._is_armed = False
+            self._parker.forget(connection.fd)  # before the leader, who needs the lock for that, can close it
         connection.break_off()
         self._waker.wake()
-        self._is_armed = False
-        self._parker.forget(connection.fd)
         for loop in loops:
             self._on_loop(loop, self._remove_reader, loop, connection)
         if not connection.holders:

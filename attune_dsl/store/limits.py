@@ -44,7 +44,7 @@ RETURN: Final = 2_000
 CYCLE_COUNT: Final = 64
 """Most agents of a cycle of waits that is looked for."""
 CYCLE_SCAN: Final = 500
-"""Most signals that are looked at for one cycle, of those not received yet by its agents; with more it is none."""
+"""Most signals, and KiB of them, not received yet by its agents, that are read for one cycle; with more it is none."""
 CLOSE: Final = 100
 """Milliseconds before its end in which a wait counts as over: its agent may know that earlier than the store."""
 SWEEP_COUNT: Final = 200

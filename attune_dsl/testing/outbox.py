@@ -98,6 +98,8 @@ class RecordedOperations:
         deadlock: bool = True,
     ) -> Signal | NoSignal:
         """Take the oldest signal that fits, or the answer that comes before it, or time out at once."""
+        if require_alive and source is None:
+            raise UsageError("wait(require_alive=True) has to name a source: who must be alive?")
         return self._take(types, () if source is None else (source,), timeout)
 
     def _take(self, types: Sequence[Named], sources: Sequence[str], timeout: float | None) -> Signal | NoSignal:

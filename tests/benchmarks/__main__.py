@@ -12,6 +12,8 @@ BENCHMARKS = {
     "heartbeats": "the beats of many agents in one process",
     "agents": "ten thousand agents: their beats, a listing, memory",
     "losses": "from kill -9 to the report of the loss",
+    "endings": "from the end of an agent to the end of the waits for it",
+    "waiters": "the look for a cycle of waits among a thousand",
     "startup": "imports, the command line, and a cold run",
 }
 """Each is a module of this package with ``measure() -> Report``."""

@@ -33,7 +33,8 @@ def slept_on() -> Iterator[list[Waiter]]:
     async def watched(self: MailOperations, waiter: Waiter, **how: Any) -> bool:
         patient = waiter.deadline is not None and waiter.deadline - clock.monotonic() > 4
         found = await original(self, waiter, **how)
-        if patient and not (waiter.gone or waiter.cycle) and waiter.deadline is not None and waiter.deadline <= clock.monotonic():
+        is_over = waiter.deadline is not None and waiter.deadline <= clock.monotonic()
+        if patient and is_over and not (waiter.gone or waiter.cycle):
             slept.append(waiter)
         return found
 

@@ -169,13 +169,15 @@ def test_mail_for_the_one_that_closes_it_is_delivered(store: Store, peers: Peers
 
 
 def test_mail_that_does_not_fit_prevents_nothing(store: Store, peers: Peers) -> None:
-    """§5.8: of another type or sender, and broadcasts that are not for it, or that it took."""
-    a, c = people(peers, "a", "c")
-    assert c.signals.broadcast("x", late=False)
-    (b,) = people(peers, "b")
-    b.signals.broadcast("x")
+    """§5.8: of another type or sender, and broadcasts that are not for it, or that an earlier incarnation took."""
+    a, b, c = people(peers, "a", "b", "c")
+    assert b.signals.broadcast("x")
     assert alone(a).check("x", source="b")
+    end(a)
+    assert b.signals.broadcast("x", late=False)
+    (a,) = people(peers, "a")
     blocked(store, a, "b", "x")
+    assert record(store, "a")["broadcast"] == 0  # type: ignore[index]
     a.member.mailbox.hold()
     b.signals.send("other", "a")
     c.signals.send("x", "a")
@@ -183,6 +185,21 @@ def test_mail_that_does_not_fit_prevents_nothing(store: Store, peers: Peers) -> 
     b.signals.send("x", "c")
 
     assert closing(b, "a", "y").startswith("b waits for a")
+
+
+def test_mail_that_has_expired_prevents_it(store: Store, peers: Peers) -> None:
+    """§5.8: it may have been taken before, by a wait of which the store was not told yet that it is over."""
+    a, b = people(peers, "a", "b")
+    blocked(store, a, "b", "x")
+    a.member.mailbox.hold()
+    b.signals.send("other", "a")  # or the mailbox would expire as a whole
+    b.signals.send("x", "a", ttl=0.001)
+    sent = store.redis.time()
+    wait_until(lambda: store.redis.time() > (sent[0], sent[1] + 2000))  # type: ignore[index,operator]
+
+    waiting = blocked(store, b, "a", "y")
+
+    assert not waiting.is_over
 
 
 def test_more_mail_than_is_looked_at_prevents_it(
@@ -334,15 +351,26 @@ def test_a_record_of_an_earlier_incarnation_counts_for_nothing(store: Store, pee
     blocked(store, b, "a", "y")
 
 
-def test_a_wait_whose_source_has_ended_since_counts_for_nothing(store: Store, peers: Peers) -> None:
-    """§5.8: it is about to end as ``peer_gone``, though its process may not know yet."""
-    a, b = people(peers, "a", "b")
+@pytest.mark.parametrize("is_last", [True, False])
+def test_a_wait_whose_source_has_ended_since_counts_for_nothing(store: Store, peers: Peers, is_last: bool) -> None:
+    """§5.8: it is about to end as ``peer_gone``, though its process may not know yet; whoever closes the cycle."""
+    a, b, c = people(peers, "a", "b", "c")
     blocked(store, a, "b", "x")
     a.hub.sources.ended = lambda fields: None  # type: ignore[method-assign]  # it has not come yet
     end(b)
     (b,) = people(peers, "b")
 
-    blocked(store, b, "a", "y")
+    for waiter, source in ((c, "a"), (b, "c")) if is_last else ((b, "c"), (c, "a")):
+        blocked(store, waiter, source, "y")
+
+
+def test_a_wait_for_a_successor_counts(store: Store, peers: Peers) -> None:
+    """§5.8: what an earlier incarnation of its source did, before the wait, is nothing to it."""
+    (b,) = people(peers, "b")
+    end(b)
+    a, b = people(peers, "a", "b")
+    blocked(store, a, "b", "x")
+    assert closing(b, "a", "y")
 
 
 def test_a_wait_for_one_that_has_ended_is_not_kept(store: Store, peers: Peers) -> None:
@@ -355,6 +383,25 @@ def test_a_wait_for_one_that_has_ended_is_not_kept(store: Store, peers: Peers) -
     flush(store, a)
     assert known(store) == set()
     assert not waiting.is_over
+
+
+@pytest.mark.parametrize("junk", ["7 {", "no order", "7 {}", '7 {"deadline": "soon", "source": 1}', "7 []"])
+def test_what_makes_no_sense_is_no_member(store: Store, peers: Peers, junk: str) -> None:
+    """§5.12: bad data in the place of a record stops nobody."""
+    (b,) = people(peers, "b")
+    store.redis.hset(f"{store.prefix}waits", "a", junk)
+    blocked(store, b, "a", "y")
+
+
+def test_an_extended_lease_proves_nothing(store: Store, peers: Peers) -> None:
+    """§5.8: whoever has not come back since an outage may have given up, and is not blocked for certain."""
+    a, b = people(peers, "a", "b")
+    blocked(store, a, "b", "x")
+    lease = f"{int(store.redis.zscore(f'{store.prefix}leases', a.member.lease))}.5"  # type: ignore[arg-type]
+    store.redis.hset(f"{store.prefix}agent:a", "extended", lease)
+    store.redis.zadd(f"{store.prefix}leases", {a.member.lease: float(lease)})
+
+    blocked(store, b, "a", "y")
 
 
 def test_nothing_is_left_of_those_that_left(store: Store, peers: Peers) -> None:

@@ -434,6 +434,16 @@ def test_require_alive_waits_for_one_that_lives(store: Store, me: Peer, source: 
     assert waits[1].gone() == "agent 'source' completed"
 
 
+def test_require_alive_blames_nobody_for_what_the_waiter_lacks(peers: Peers, me: Peer) -> None:
+    """§5.8: who is no agent any more cannot wait, whoever lives."""
+    peers.join("other")  # keeps the process's link up
+    me.leave()
+
+    nothing = me.signals.wait("done", source="nobody", require_alive=True)
+
+    assert nothing.reason is Reason.UNAVAILABLE  # type: ignore[union-attr]
+
+
 def test_require_alive_has_to_name_who(me: Peer) -> None:
     """§5.8: somebody is always alive: the one who asks."""
     with pytest.raises(UsageError, match="has to name a source"):

@@ -1,8 +1,9 @@
 -- An agent waits for one other and does nothing else meanwhile. Does that close a cycle of agents that wait so for each
 -- other? Then nothing of it is kept: its wait will end. Else it is, for those that come to wait.
 -- KEYS  agent:<id> waits leases broadcast
--- ARGV  owner id prefix record; the record is JSON: epoch since (its first epoch) source types mail broadcast (orders
---       received so far) deadline (ms of the server's clock, 0: none)
+-- ARGV  owner id prefix record
+-- The record is JSON: epoch, since (its first epoch), source, types, mail and broadcast (orders received so far), deadline
+-- (ms of the server's clock, 0: none).
 -- Returns the cycle as {agent, source, its types as JSON, …}, empty if there is none.
 -- What is kept is the namespace's order and the record: '<order> <record>'.
 if not owns(KEYS[1], ARGV[1]) then return {} end
@@ -33,7 +34,7 @@ local function has_come(wait, stream, after, taken)
       local order = order_of(entry)
       if order > 0 then
         if order <= after then return false end
-        unread = unread - 1
+        unread = unread - 1 - math.floor(#field(entry, 'signal') / 1024)
         if unread < 0 then return true end
         if sought(wait, entry, taken) and not (taken and redis.call('ZSCORE', taken, fmt(order))) then return true end
       end
@@ -43,15 +44,15 @@ local function has_come(wait, stream, after, taken)
   end
 end
 
--- What an agent is blocked by, if it is for certain, and for as long as `deadline` at least. `order` is when the one
--- began to wait that waits for it: has it ended since then, that wait ends.
-local function blocked(id, text, deadline, order)
+-- What an agent is blocked by, if it is for certain, and for as long as `deadline` at least. `awaited` is the order when
+-- the one began that waits for it: has it ended since then, that wait ends.
+local function blocked(id, text, deadline, awaited)
   local readable, wait = pcall(cjson.decode, text or '')
   if not readable or type(wait) ~= 'table' then return nil end
   wait.id = id
   if wait.deadline ~= 0 and (wait.deadline <= now + CLOSE or deadline == 0 or wait.deadline < deadline) then return nil end
   local held = redis.call('HMGET', prefix .. 'agent:' .. id, 'epoch', 'prior', 'extended')
-  if held[1] ~= wait.epoch or (tonumber(held[2] or '') or 0) >= order then return nil end
+  if held[1] ~= wait.epoch or (tonumber(held[2] or '') or 0) >= awaited then return nil end
   local lease = tonumber(redis.call('ZSCORE', KEYS[3], id .. '#' .. wait.epoch) or '')
   if not lease or lease <= now or tonumber(held[3] or '') == lease then return nil end
   if has_come(wait, prefix .. 'mail:' .. id, wait.mail)
@@ -60,15 +61,14 @@ local function blocked(id, text, deadline, order)
 end
 
 local own = cjson.decode(ARGV[4])
-local present = tonumber(redis.call('GET', prefix .. 'order') or '') or 0
-local id, text, order, cycle = ARGV[2], ARGV[4], math.huge, {}
+local id, text, order, awaited, cycle = ARGV[2], ARGV[4], math.huge, math.huge, {}
 for _ = 1, CYCLE_COUNT do
-  local readable, wait = pcall(blocked, id, text, own.deadline, order)
+  local readable, wait = pcall(blocked, id, text, own.deadline, awaited)
   if not readable or not wait then break end
   cycle[#cycle + 1], cycle[#cycle + 2], cycle[#cycle + 3] = id, wait.source, cjson.encode(wait.types)
-  id = wait.source
+  id, awaited = wait.source, order
   if id == ARGV[2] then
-    if order < math.huge and (tonumber(redis.call('HGET', KEYS[1], 'prior') or '') or 0) >= order then break end
+    if (tonumber(redis.call('HGET', KEYS[1], 'prior') or '') or 0) >= awaited then break end
     redis.call('HDEL', KEYS[2], id)
     return cycle
   end
@@ -81,7 +81,7 @@ local ended = redis.call('HGET', prefix .. 'agent:' .. own.source, 'ended_order'
 if ended and tonumber(ended) >= own.since then
   redis.call('HDEL', KEYS[2], ARGV[2])
 else
-  redis.call('HSET', KEYS[2], ARGV[2], fmt(present) .. ' ' .. ARGV[4])
-  keep_until(KEYS[2], now + AGENT_TTL * 1000)
+  redis.call('HSET', KEYS[2], ARGV[2], (redis.call('GET', prefix .. 'order') or '0') .. ' ' .. ARGV[4])
+  redis.call('EXPIRE', KEYS[2], AGENT_TTL)
 end
 return {}

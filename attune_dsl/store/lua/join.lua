@@ -61,8 +61,8 @@ if not (epoch and not ended_at and held[6] == hub and takeover ~= '1') then
   epoch = tostring(redis.call('INCR', KEYS[3]))
   redis.call('HSET', KEYS[1], 'started_at', fmt(now), 'progress_at', fmt(now), 'prior', past[1] or past[2] or '0')
   -- Those who wait for it have to look when its lease lapses.
-  for _, waiting in ipairs(redis.call('SMEMBERS', ARGV[7] .. 'waited:' .. id)) do
-    post(ARGV[7] .. 'inbox:' .. waiting, 'here', id, 'ttl', fmt(ttl))
+  for _, waiting in ipairs(redis.pcall('SMEMBERS', ARGV[7] .. 'waited:' .. id)) do
+    pcall(post, ARGV[7] .. 'inbox:' .. waiting, 'here', id, 'ttl', fmt(ttl))
   end
   note(KEYS[6], 'joined', id, epoch, now, 'ttl', fmt(ttl))
 end

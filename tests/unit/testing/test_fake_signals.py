@@ -205,3 +205,20 @@ def test_an_endless_wait_is_ended() -> None:
 def test_a_fake_has_no_other_names() -> None:
     with pytest.raises(AttributeError, match="sends"):
         _ = FakeSignals().sends
+
+
+def test_a_fake_knows_require_alive() -> None:
+    """It answers as it would without; who has to be alive must be said, as anywhere."""
+    fake = FakeSignals({"done": 1}, source="ann")
+
+    assert fake.wait("done", source="ann", require_alive=True)
+    assert fake.wait("done", source="ann", require_alive=True) == fake.wait("done", source="ann")
+    with pytest.raises(UsageError, match="has to name a source"):
+        fake.wait("done", require_alive=True)
+
+
+async def test_an_awaitable_fake_can_say_that_its_source_is_gone() -> None:
+    gone = NoSignal(reason=Reason.PEER_GONE, detail="agent 'ann' was lost")
+    fake = FakeAsyncSignals([gone])
+
+    assert await fake.wait("done", source="ann", require_alive=True) == gone
