@@ -232,8 +232,8 @@ def test_a_hang_up_reaches_the_command(
     os.close(shown.master)
     shown.master = -1
 
+    wait_until((ex.cli.folder / "hung-up").exists)
     shown.process.wait(PATIENCE)
-    assert (ex.cli.folder / "hung-up").exists()
 
 
 class Job:

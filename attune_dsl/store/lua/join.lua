@@ -67,7 +67,7 @@ if not (epoch and not ended_at and held[6] == hub and takeover ~= '1') then
   note(KEYS[6], 'joined', id, epoch, now, 'ttl', fmt(ttl))
 end
 redis.call('HSET', KEYS[1], 'epoch', epoch, 'owner', epoch .. '@' .. link, 'died_at', died_at, 'hub', hub, unpack(ARGV, 9))
-redis.call('HDEL', ARGV[7] .. 'waits', id)
+redis.pcall('HDEL', ARGV[7] .. 'waits', id)
 redis.call('EXPIRE', KEYS[1], AGENT_TTL)
 redis.call('EXPIRE', KEYS[7], AGENT_TTL)
 redis.call('ZADD', KEYS[2], fmt(now + ttl), id .. '#' .. epoch)
