@@ -88,7 +88,9 @@ def test_two_broken_links_in_a_row_store_nothing_twice(
     """§5.1: one send is repeated twice, and another one that first went out with it over the second link, once."""
     sender = peers.join("sender", url=proxy.url)
     commands, sent = sender.hub.commands, []
-    wait_until(lambda: sender.hub.keeper._beater.next_look < float("inf") and not commands._unanswered)  # the first beat
+    wait_until(
+        lambda: sender.hub.keeper._beater.next_look < float("inf") and not commands._unanswered
+    )  # the first beat
     late = threading.Thread(target=lambda: sent.append(sender.signals.send("job", "worker")))
     opened = commands.open
 
