@@ -85,7 +85,8 @@ class Sources:
         # A wait that began later may be for a successor that lives already; for one that joined later it certainly is.
         self._end(gone, lambda _, began: began <= gone.ended_ms)
         with self._lock:
-            self._unasked |= {gone.agent_id} & self._waits.keys()
+            if any(waiter.gone is None for waiter in self._waits.get(gone.agent_id, ())):
+                self._unasked.add(gone.agent_id)
         self._ask_soon()
 
     def began(self, fields: dict[bytes, bytes]) -> None:
