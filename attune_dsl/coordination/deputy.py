@@ -8,22 +8,20 @@ from typing import Any, Final, Self
 
 from attune_dsl import clock
 from attune_dsl.coordination import outgoing
+from attune_dsl.coordination.outgoing import Outgoing
 from attune_dsl.dsl.fraction import check_fraction
 from attune_dsl.exceptions import StoreUnavailable, UsageError
-from attune_dsl.hub.commands import Request
 from attune_dsl.hub.drive import Ticket
 from attune_dsl.hub.hub import Hub
 from attune_dsl.hub.link import GRACE, SLEEPING
-from attune_dsl.hub.registry import open_hub, release_hub
+from attune_dsl.hub.registry import connect_hub, release_hub
 from attune_dsl.model import Coordination
 from attune_dsl.store import codec, scripts
 from attune_dsl.store.names import check_name
-from attune_dsl.store.scripts import Command, Part
+from attune_dsl.store.scripts import Part
 
 _PAUSE: Final = 0.05
 """Seconds between two attempts to find an agent whose process has just lost its link."""
-
-Render = Callable[[Request, str], Command]
 
 
 class Deputy:
@@ -51,12 +49,7 @@ class Deputy:
     ) -> Self:
         """Connect to the store. Raises :class:`StoreUnavailable`, :class:`StoreConfigError`, :class:`InvalidName`."""
         check_name("agent id", agent_id)
-        hub = open_hub(store, namespace)
-        try:
-            await hub.require_store()
-        except BaseException:
-            await release_hub(hub)
-            raise
+        hub = await connect_hub(store, namespace)
         return cls(hub, agent_id, token, (coordination or Coordination()).ttl)
 
     async def close(self) -> None:
@@ -86,26 +79,8 @@ class Deputy:
         key: str | None = None,
     ) -> str:
         """Send a signal as the agent; see :meth:`Signals.send`."""
-        hub, sender = self._hub, self._agent_id
         check_name("target", target)
-        key = _key(key)
-        signal, ttl_ms = self._encode(type, target, payload, ttl, key)
-
-        def render(request: Request, owner: str) -> Command:
-            return scripts.send(
-                hub.keys,
-                sender,
-                target,
-                owner=owner,
-                lane=request.lane,
-                seq=request.seq,
-                signal_id=request.id,
-                ttl_ms=ttl_ms,
-                signal=signal,
-                key=key,
-            )
-
-        return await self._post(target, render, "sent", type, "to", target)
+        return await self._post(self._encode(type, target, payload, ttl, key), "sent", type, "to", target)
 
     async def broadcast(
         self,
@@ -117,39 +92,25 @@ class Deputy:
         key: str | None = None,
     ) -> str:
         """Send a signal to all as the agent; see :meth:`Signals.broadcast`."""
-        hub, sender = self._hub, self._agent_id
-        key = _key(key)
-        signal, ttl_ms = self._encode(type, None, payload, ttl, key)
+        return await self._post(self._encode(type, None, payload, ttl, key, late=late), "broadcast", type)
 
-        def render(request: Request, owner: str) -> Command:
-            return scripts.broadcast(
-                hub.keys,
-                sender,
-                owner=owner,
-                lane=request.lane,
-                seq=request.seq,
-                signal_id=request.id,
-                ttl_ms=ttl_ms,
-                signal=signal,
-                late=late,
-                key=key,
-            )
-
-        return await self._post(None, render, "broadcast", type)
-
-    def _encode(self, type_: str, target: str | None, payload: Any, ttl: float | None, key: str) -> outgoing.Outgoing:
+    def _encode(
+        self, type_: str, target: str | None, payload: Any, ttl: float | None, key: str | None, *, late: bool = True
+    ) -> Outgoing:
         seconds = self._ttl if ttl is None else ttl
-        return outgoing.encode(self._agent_id, type_, target, payload, ttl=seconds, key=key)
+        return outgoing.encode(self._agent_id, type_, target, payload, ttl=seconds, key=_key(key), late=late)
 
-    async def _post(self, target: str | None, render: Render, *did: str) -> str:
+    async def _post(self, message: Outgoing, *did: str) -> str:
         """Send a message, and again under the agent's new owner string if its process has a new link meanwhile."""
         hub = self._hub
 
         async def attempt() -> str | None:
             # A signal is proof of work, so its process is told; whether that is reachable does not matter.
             owner = (await self._tell(["did", codec.encode_payload(did)]))[1].decode()
-            reply = await hub.ask([hub.request(lambda request: render(request, owner), numbered=True)])
-            return outgoing.stored_id(reply, target, hub.namespace)
+            reply = await hub.ask(
+                [hub.request(lambda request: message.command(hub.keys, request, owner), numbered=True)]
+            )
+            return outgoing.stored_id(reply, message.target, hub.namespace)
 
         return await self._again(attempt, lambda signal_id: signal_id is not None) or ""
 

@@ -12,7 +12,7 @@ from attune_dsl.coordination import records
 from attune_dsl.exceptions import StoreUnavailable, UsageError
 from attune_dsl.hub.commands import Request
 from attune_dsl.hub.hub import Hub
-from attune_dsl.hub.registry import open_hub, release_hub
+from attune_dsl.hub.registry import connect_hub, release_hub
 from attune_dsl.model import AgentRecord, AgentStatus, StageSummary
 from attune_dsl.store import scripts
 from attune_dsl.store.connection import Batch, ReplyError, batch, batch_of_one_kind
@@ -47,13 +47,7 @@ class Listing:
     @classmethod
     async def open(cls, store: str | None = None, namespace: str | None = None) -> Listing:
         """Connect. Raises :class:`StoreUnavailable`, :class:`StoreConfigError` and :class:`InvalidName`."""
-        hub = open_hub(store, namespace)
-        try:
-            await hub.require_store()
-        except BaseException:
-            await release_hub(hub)
-            raise
-        return cls(hub)
+        return cls(await connect_hub(store, namespace))
 
     async def close(self) -> None:
         """Disconnect."""

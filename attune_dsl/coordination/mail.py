@@ -10,6 +10,7 @@ from attrs import evolve
 from attune_dsl import clock, log
 from attune_dsl.coordination import outgoing, typed
 from attune_dsl.coordination.advice import describe, on_timeout
+from attune_dsl.coordination.outgoing import Outgoing
 from attune_dsl.coordination.signal_type import Named
 from attune_dsl.exceptions import PayloadInvalid, UsageError
 from attune_dsl.hub.commands import Request
@@ -18,7 +19,6 @@ from attune_dsl.hub.hub import Hub
 from attune_dsl.hub.mailbox import Entry, Gone, Waiter
 from attune_dsl.hub.member import Member
 from attune_dsl.model import Collected, NoSignal, Reason, Signal
-from attune_dsl.store import scripts
 from attune_dsl.store.names import check_name
 
 
@@ -46,62 +46,33 @@ class MailOperations:
         """See :meth:`Signals.send`."""
         if target is None:
             return await self.broadcast(type_, payload, ttl=ttl, late=True, key=key)
-        hub, member = self._hub, self._member
         check_name("target", target)
         type_, payload = typed.outgoing(type_, payload)
-        signal, ttl_ms = self._encode(type_, target, payload, ttl, key)
-        member.doing.did("sent", type_, "to", target)
-        return await self._post(
-            target,
-            lambda request: scripts.send(
-                hub.keys,
-                member.agent_id,
-                target,
-                owner=member.owner,
-                lane=request.lane,
-                seq=request.seq,
-                signal_id=request.id,
-                ttl_ms=ttl_ms,
-                signal=signal,
-                key=key,
-            ),
-        )
+        message = self._encode(type_, target, payload, ttl, key)
+        self._member.doing.did("sent", type_, "to", target)
+        return await self._post(message)
 
     async def broadcast(self, type_: Named, payload: Any, *, ttl: float | None, late: bool, key: str | None) -> str:
         """See :meth:`Signals.broadcast`."""
-        hub, member = self._hub, self._member
         type_, payload = typed.outgoing(type_, payload)
-        signal, ttl_ms = self._encode(type_, None, payload, ttl, key)
-        member.doing.did("broadcast", type_)
-        return await self._post(
-            None,
-            lambda request: scripts.broadcast(
-                hub.keys,
-                member.agent_id,
-                owner=member.owner,
-                lane=request.lane,
-                seq=request.seq,
-                signal_id=request.id,
-                ttl_ms=ttl_ms,
-                signal=signal,
-                late=late,
-                key=key,
-            ),
-        )
+        message = self._encode(type_, None, payload, ttl, key, late=late)
+        self._member.doing.did("broadcast", type_)
+        return await self._post(message)
 
     def _encode(
-        self, type_: str, target: str | None, payload: Any, ttl: float | None, key: str | None
-    ) -> outgoing.Outgoing:
+        self, type_: str, target: str | None, payload: Any, ttl: float | None, key: str | None, *, late: bool = True
+    ) -> Outgoing:
         seconds = self._ttl if ttl is None else ttl
-        return outgoing.encode(self._member.agent_id, type_, target, payload, ttl=seconds, key=key)
+        return outgoing.encode(self._member.agent_id, type_, target, payload, ttl=seconds, key=key, late=late)
 
-    async def _post(self, target: str | None, render: Any) -> str:
+    async def _post(self, message: Outgoing) -> str:
         """Send a message and return its id once it is stored, else ``""``."""
         hub, member = self._hub, self._member
         if self._is_cut_off():
             return ""
-        reply = await hub.ask([*hub.unsaid(member), hub.request(render, numbered=True)])
-        signal_id = outgoing.stored_id(reply, target, hub.namespace)
+        request = hub.request(lambda request: message.command(hub.keys, request, member.owner), numbered=True)
+        reply = await hub.ask([*hub.unsaid(member), request])
+        signal_id = outgoing.stored_id(reply, message.target, hub.namespace)
         if signal_id is None:
             log.warning("signal.fenced", agent_id=member.agent_id, advice="the agent id has another owner now")
         return signal_id or ""
@@ -158,7 +129,8 @@ class MailOperations:
         if self._is_pointless():
             mailbox.end_waits()
             await give_way()
-        member.doing.wait_began(*_wanted(waiter))
+        wanted = _wanted(waiter)
+        member.doing.wait_began(*wanted)
         self._hub.blocks.begin(member, waiter, is_alone)
         if waiter.watched:
             self._hub.sources.add(member, waiter)
@@ -178,7 +150,7 @@ class MailOperations:
             if waiter.watched:
                 self._hub.sources.remove(waiter)
             self._hub.blocks.end(member)
-            member.doing.wait_ended()
+            member.doing.wait_ended(*wanted)
         if waiter.value is None:
             mailbox.withdraw(waiter)  # from here on it is certain whether anything has come
         return waiter.value is not None

@@ -5,18 +5,65 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from attune_dsl.exceptions import MailboxFull
-from attune_dsl.store import codec, limits
+from attune_dsl.hub.commands import Request
+from attune_dsl.store import codec, limits, scripts
+from attune_dsl.store.keys import Keys
 from attune_dsl.store.names import check_name
+from attune_dsl.store.scripts import Command
 
 
 class Outgoing(NamedTuple):
-    """A signal as the store takes it: encoded, and how long it waits for its receiver in milliseconds."""
+    """A signal as the store takes it, for one agent or for all (``target=None``).
 
+    ``ttl_ms`` is how long it waits for its receiver, in milliseconds.
+    """
+
+    source: str
+    target: str | None
     signal: bytes
     ttl_ms: int
+    late: bool
+    key: str | None
+
+    def command(self, keys: Keys, request: Request, owner: str) -> Command:
+        """Return the command that stores it, under the number of the request."""
+        if self.target is None:
+            return scripts.broadcast(
+                keys,
+                self.source,
+                owner=owner,
+                lane=request.lane,
+                seq=request.seq,
+                signal_id=request.id,
+                ttl_ms=self.ttl_ms,
+                signal=self.signal,
+                late=self.late,
+                key=self.key,
+            )
+        return scripts.send(
+            keys,
+            self.source,
+            self.target,
+            owner=owner,
+            lane=request.lane,
+            seq=request.seq,
+            signal_id=request.id,
+            ttl_ms=self.ttl_ms,
+            signal=self.signal,
+            key=self.key,
+        )
 
 
-def encode(source: str, type_: str, target: str | None, payload: Any, *, ttl: float, key: str | None) -> Outgoing:
+def encode(
+    source: str,
+    type_: str,
+    target: str | None,
+    payload: Any,
+    *,
+    ttl: float,
+    key: str | None,
+    late: bool = True,
+) -> Outgoing:
     """Check and encode a signal; ``ttl`` is in seconds.
 
     Raises :class:`InvalidName`, :class:`NotAJsonValue`, :class:`PayloadTooLarge`, and ``ValueError`` for a bad ``ttl``.
@@ -26,7 +73,8 @@ def encode(source: str, type_: str, target: str | None, payload: Any, *, ttl: fl
         check_name("key", key)
     if not 0 < ttl <= limits.SIGNAL_TTL:
         raise ValueError(f"ttl is {ttl!r}; it must be a positive number of seconds, {limits.SIGNAL_TTL:,} at most")
-    return Outgoing(codec.encode_envelope(type_, source, target, payload), max(1, int(ttl * 1000)))
+    signal = codec.encode_envelope(type_, source, target, payload)
+    return Outgoing(source, target, signal, max(1, int(ttl * 1000)), late, key)
 
 
 def stored_id(reply: Any, target: str | None, namespace: str) -> str | None:

@@ -9,7 +9,7 @@ from attune_dsl.coordination.arrivals import Arrival
 from attune_dsl.exceptions import StoreUnavailable
 from attune_dsl.hub.hub import Hub
 from attune_dsl.hub.mailbox import Entry
-from attune_dsl.hub.registry import open_hub, release_hub
+from attune_dsl.hub.registry import connect_hub, release_hub
 from attune_dsl.model import Signal
 from attune_dsl.store import scripts
 from attune_dsl.store.connection import ReplyError, batch
@@ -60,13 +60,7 @@ class StoredMail:
     async def open(cls, agent_id: str, store: str | None = None, namespace: str | None = None) -> StoredMail:
         """Connect to the store. Raises :class:`StoreUnavailable`, :class:`StoreConfigError`, :class:`InvalidName`."""
         check_name("agent id", agent_id)
-        hub = open_hub(store, namespace)
-        try:
-            await hub.require_store()
-        except BaseException:
-            await release_hub(hub)
-            raise
-        return cls(hub, agent_id)
+        return cls(await connect_hub(store, namespace), agent_id)
 
     async def close(self) -> None:
         """Disconnect."""

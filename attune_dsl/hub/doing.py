@@ -121,10 +121,10 @@ class Doing:
         self._did = ("waits for", *what)
         self._say()
 
-    def wait_ended(self) -> None:
+    def wait_ended(self, *what: str) -> None:
         """See :meth:`wait_began`."""
         self._waiting -= 1
-        self._did = ("waited for", *self._did[1:])
+        self._did = ("waited for", *what)
         self._moved_at = clock.monotonic()
         self.has_moved = self._is_published
         if self._limit is not None:

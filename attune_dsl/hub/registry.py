@@ -39,6 +39,17 @@ def open_hub(store: str | None, namespace: str | None) -> Hub:
     return hub
 
 
+async def connect_hub(store: str | None, namespace: str | None) -> Hub:
+    """Like :func:`open_hub`, and wait for the store. Raises :class:`StoreUnavailable` as well."""
+    hub = open_hub(store, namespace)
+    try:
+        await hub.require_store()
+    except BaseException:
+        await release_hub(hub)
+        raise
+    return hub
+
+
 async def release_hub(hub: Hub) -> None:
     """Give a hub back; the last user's call closes it and waits until it is closed."""
     with _lock:

@@ -232,7 +232,7 @@ def test_a_hang_up_reaches_the_command(
     os.close(shown.master)
     shown.master = -1
 
-    wait_until((ex.cli.folder / "hung-up").exists)
+    assert wait_until((ex.cli.folder / "hung-up").exists)
     shown.process.wait(PATIENCE)
 
 
