@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from peers import Peers
 from waiting import wait_until as _wait_until
 
 from attune_dsl.store import keys, memory
@@ -111,6 +112,14 @@ def store(request: pytest.FixtureRequest, servers: Servers) -> Iterator[Store]:
     finally:
         store.clear()
         store.close()
+
+
+@pytest.fixture
+def peers(store: Store) -> Iterator[Peers]:
+    """Agents in the test's namespace; all leave at the end."""
+    peers = Peers(store)
+    yield peers
+    peers.close()
 
 
 @pytest.fixture

@@ -24,13 +24,6 @@ WaitUntil = Callable[..., Any]
 
 
 @pytest.fixture
-def peers(store: Store) -> Iterator[Peers]:
-    peers = Peers(store)
-    yield peers
-    peers.close()
-
-
-@pytest.fixture
 def job(peers: Peers) -> Peer:
     """The agent that is acted for; it has said where it stands."""
     job = peers.join("job")

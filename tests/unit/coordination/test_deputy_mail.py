@@ -24,13 +24,6 @@ WaitUntil = Callable[..., Any]
 
 
 @pytest.fixture
-def peers(store: Store) -> Iterator[Peers]:
-    peers = Peers(store)
-    yield peers
-    peers.close()
-
-
-@pytest.fixture
 def ann(peers: Peers) -> Peer:
     """Somebody who sends."""
     return peers.join("ann")

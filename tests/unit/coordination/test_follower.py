@@ -26,13 +26,6 @@ RESTLESS = Heartbeat(interval=60, ttl=120, stall_after=0.3)
 
 
 @pytest.fixture
-def peers(store: Store) -> Iterator[Peers]:
-    peers = Peers(store)
-    yield peers
-    peers.close()
-
-
-@pytest.fixture
 def proxy(store: Store) -> Iterator[Proxy]:
     proxy = Proxy(store.address)
     yield proxy

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,13 +13,6 @@ from attune_dsl.model import AgentStatus, NoSignal, Reason, Signal
 
 if TYPE_CHECKING:
     from conftest import Store
-
-
-@pytest.fixture
-def peers(store: Store) -> Iterator[Peers]:
-    peers = Peers(store)
-    yield peers
-    peers.close()
 
 
 def refuse(signal: Signal) -> None:

@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import socket
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -27,13 +26,6 @@ from attune_dsl.store.keys import Keys
 
 if TYPE_CHECKING:
     from conftest import Store
-
-
-@pytest.fixture
-def peers(store: Store) -> Iterator[Peers]:
-    peers = Peers(store)
-    yield peers
-    peers.close()
 
 
 @pytest.fixture

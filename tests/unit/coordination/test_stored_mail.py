@@ -19,13 +19,6 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def peers(store: Store) -> Iterator[Peers]:
-    peers = Peers(store)
-    yield peers
-    peers.close()
-
-
-@pytest.fixture
 def mail(store: Store) -> Iterator[StoredMail]:
     mail = drive(StoredMail.open("bob", store.url, store.namespace))
     yield mail

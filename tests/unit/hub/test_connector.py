@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,13 +21,6 @@ if TYPE_CHECKING:
 
 WaitUntil = Callable[..., Any]
 QUICK = Heartbeat(interval=0.02, ttl=30)
-
-
-@pytest.fixture
-def peers(store: Store) -> Iterator[Peers]:
-    peers = Peers(store)
-    yield peers
-    peers.close()
 
 
 def patch_replies(monkeypatch: pytest.MonkeyPatch, change: Callable[[list[Any]], list[Any]]) -> None:

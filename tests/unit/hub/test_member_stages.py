@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,13 +27,6 @@ class Rows:
     def __call__(self, *, everything: bool) -> Mapping[str, bytes]:
         self.asked.append(everything)
         return {"first": b"{}", "second": b"{}"} if everything else {"second": b"{}"}
-
-
-@pytest.fixture
-def peers(store: Store) -> Iterator[Peers]:
-    peers = Peers(store)
-    yield peers
-    peers.close()
 
 
 @pytest.fixture

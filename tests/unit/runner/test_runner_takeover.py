@@ -5,7 +5,6 @@ import json
 import threading
 
 import pytest
-from peers import Peers
 
 from attune_dsl import AgentIdTaken, AsyncSignals, Context, RunAborted, Runner, Signals, stage, workflow
 from attune_dsl.model import AgentStatus
@@ -19,13 +18,6 @@ def step():
 @pytest.fixture
 def runner(store):
     return Runner(store=store.url, namespace=store.namespace)
-
-
-@pytest.fixture
-def peers(store):
-    peers = Peers(store)
-    yield peers
-    peers.close()
 
 
 def record(store, agent_id):
