@@ -45,6 +45,7 @@ SHARED = {
         "typed",
         "handing",
         "arrivals",
+        "asking",
         "stored_mail",
         "deputy",
     },

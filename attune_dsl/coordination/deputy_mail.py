@@ -10,9 +10,10 @@ from typing import Final
 from attune_dsl import clock
 from attune_dsl.coordination.advice import on_timeout
 from attune_dsl.coordination.arrivals import Arrival, Arrivals
+from attune_dsl.coordination.asking import ask
 from attune_dsl.coordination.deputy import Deputy
 from attune_dsl.coordination.handing import Hand
-from attune_dsl.coordination.stored_mail import StoredMail, Wanted, ask, number, wanted
+from attune_dsl.coordination.stored_mail import StoredMail, Wanted, number, wanted
 from attune_dsl.exceptions import StoreUnavailable, UsageError
 from attune_dsl.hub.drive import Ticket, drive
 from attune_dsl.hub.link import SLEEPING

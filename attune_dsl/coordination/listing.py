@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final, NamedTuple
 
 from attrs import evolve
 
 from attune_dsl.coordination import records
+from attune_dsl.coordination.asking import ask, replies
 from attune_dsl.exceptions import StoreUnavailable, UsageError
-from attune_dsl.hub.commands import Request
 from attune_dsl.hub.hub import Hub
 from attune_dsl.hub.registry import connect_hub, release_hub
 from attune_dsl.model import AgentRecord, AgentStatus, StageSummary
 from attune_dsl.store import scripts
-from attune_dsl.store.connection import Batch, ReplyError, batch, batch_of_one_kind
+from attune_dsl.store.connection import ReplyError, batch_of_one_kind
 from attune_dsl.store.scripts import Command
 
 STATES: Final = (*(status.value for status in AgentStatus), "stalled")
@@ -115,7 +115,8 @@ class Listing:
         keys, found = self.hub.keys, {}
         chunks = [members[start : start + _CHUNK] for start in range(0, len(members), _CHUNK)]
         agents = ([keys.agent(name.rpartition("#")[0]) for name in names] for names in chunks)
-        answers = self._replies(batch_of_one_kind("HMGET", hashes, records.FIELDS) for hashes in agents)
+        batches = (batch_of_one_kind("HMGET", hashes, records.FIELDS) for hashes in agents)
+        answers = replies(self.hub, batches)
         for chunk in chunks:
             for member, values in zip(chunk, await anext(answers), strict=True):
                 record = None if isinstance(values, ReplyError) else _record(member, values, presence)
@@ -125,26 +126,7 @@ class Listing:
 
     async def ask(self, commands: Sequence[Command]) -> list[Any]:
         """Return the replies. Raises :class:`StoreUnavailable` if they do not come within the grace time."""
-        return await anext(self._replies([batch(commands)]))
-
-    async def _replies(self, batches: Iterable[Batch]) -> AsyncIterator[list[Any]]:
-        """Ask batch after batch, one ahead: the server is at work while the last answer is taken in."""
-        ahead: Request | None = None
-        for many in batches:
-            request = self.hub.request(lambda _: ())
-            request.many = many
-            self.hub.post([request])
-            if ahead is not None:
-                yield await self._settled(ahead)
-            ahead = request
-        if ahead is not None:
-            yield await self._settled(ahead)
-
-    async def _settled(self, request: Request) -> list[Any]:
-        await self.hub.settle([request])
-        if not isinstance(request.value, list):
-            raise StoreUnavailable(f"the store {self.hub.server.label} did not answer: {self.hub.link.error}")
-        return request.value
+        return await ask(self.hub, commands)
 
     async def _presence(self) -> Presence:
         for _ in range(_SWEEPS):

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from attune_dsl.coordination.arrivals import Arrival
+from attune_dsl.coordination.asking import ask
 from attune_dsl.exceptions import StoreUnavailable
 from attune_dsl.hub.hub import Hub
 from attune_dsl.hub.mailbox import Entry
 from attune_dsl.hub.registry import connect_hub, release_hub
 from attune_dsl.model import Signal
 from attune_dsl.store import scripts
-from attune_dsl.store.connection import ReplyError, batch
+from attune_dsl.store.connection import ReplyError
 from attune_dsl.store.names import check_name
-from attune_dsl.store.scripts import Command
 
 
 class Wanted(NamedTuple):
@@ -104,13 +104,3 @@ class StoredMail:
 def number(value: bytes | None) -> int:
     """Return what the store has as a whole number, 0 for anything else."""
     return int(value[:18]) if value and value.isdigit() else 0
-
-
-async def ask(hub: Hub, commands: Sequence[Command]) -> list[Any]:
-    """Return the replies. Raises :class:`StoreUnavailable` if they do not come within the grace time."""
-    request = hub.request(lambda _: commands[0])
-    request.many = batch(commands)
-    await hub.ask([request])
-    if not isinstance(request.value, list):
-        raise StoreUnavailable(f"the store {hub.server.label} did not answer: {hub.link.error}")
-    return request.value

@@ -199,13 +199,15 @@ class Hub:
 
         Returns the last one's reply; ``None`` if it did not come in time or was an error.
         """
-        if self.is_foreign or not requests:
+        if not requests:
             return None
         self.post(requests)
         return await self.settle(requests)
 
     def post(self, requests: Sequence[Request]) -> None:
-        """Send requests in one write, for :meth:`settle` to wait for their replies."""
+        """Send requests in one write, for :meth:`settle` to wait for their replies; in a forked child send nothing."""
+        if self.is_foreign:
+            return
         if self.keeper.is_current:
             for request in requests:
                 request.fleeting = not request.keep
@@ -214,6 +216,8 @@ class Hub:
 
     async def settle(self, requests: Sequence[Request]) -> Any:
         """See :meth:`ask`."""
+        if self.is_foreign:
+            return None
         last = requests[-1]
         try:
             await last

@@ -450,3 +450,18 @@ def test_a_store_that_goes_away_is_told(store: Store, monkeypatch: pytest.Monkey
 def test_a_namespace_that_is_none_is_refused() -> None:
     with pytest.raises(InvalidName):
         Monitor("memory://tests", "{x}").agents()
+
+
+def test_a_forked_child_does_not_touch_its_parents_link(store: Store) -> None:
+    """What it wrote there would be mixed with what the parent writes."""
+    with Monitor(store.url, store.namespace) as monitor:
+        hub = monitor._listing.hub
+        sent: list[Any] = []
+        submit, hub.commands.submit = hub.commands.submit, sent.append
+        hub.is_foreign = True
+
+        with pytest.raises(StoreUnavailable):
+            monitor.stages("ann")
+
+        assert sent == []
+        hub.is_foreign, hub.commands.submit = False, submit

@@ -1,0 +1,38 @@
+"""Questions to the store by those who only look. All raise :class:`StoreUnavailable` if it does not answer in time."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Any
+
+from attune_dsl.exceptions import StoreUnavailable
+from attune_dsl.hub.commands import Request
+from attune_dsl.hub.hub import Hub
+from attune_dsl.store.connection import Batch, batch
+from attune_dsl.store.scripts import Command
+
+
+async def ask(hub: Hub, commands: Sequence[Command]) -> list[Any]:
+    """Return the replies to commands that are sent in one write."""
+    return await anext(replies(hub, [batch(commands)]))
+
+
+async def replies(hub: Hub, batches: Iterable[Batch]) -> AsyncIterator[list[Any]]:
+    """Ask batch after batch, one ahead: the server is at work while the last answer is taken in."""
+    ahead: Request | None = None
+    for many in batches:
+        request = hub.request(lambda _: ())
+        request.many = many
+        hub.post([request])
+        if ahead is not None:
+            yield await _settled(hub, ahead)
+        ahead = request
+    if ahead is not None:
+        yield await _settled(hub, ahead)
+
+
+async def _settled(hub: Hub, request: Request) -> list[Any]:
+    await hub.settle([request])
+    if not isinstance(request.value, list):
+        raise StoreUnavailable(f"the store {hub.server.label} did not answer: {hub.link.error}")
+    return request.value
