@@ -49,9 +49,10 @@ local function extend(leases, agent, member, till)
 end
 
 -- After a step back of the server's clock every lease has as much time left as before. One that ends within its own ttl
--- stays as it is: its owner may have known of the step already, and would be lost by another.
+-- stays as it is: its owner may have known of the step already, and would be lost by another. Owners reckon with a time
+-- that is ahead by as much as a command takes.
 local function shift(leases, prefix, now, step)
-  local first = 0
+  local first, ahead = 0, math.min(step / 2, LATE)
   while true do
     local chunk = redis.call('ZRANGE', leases, first, first + 999, 'WITHSCORES')
     if #chunk == 0 then return end
@@ -59,7 +60,7 @@ local function shift(leases, prefix, now, step)
       local member, score = chunk[i], tonumber(chunk[i + 1])
       local agent = prefix .. 'agent:' .. (string.match(member, '^(.*)#%d+$') or '')
       local held = redis.pcall('HMGET', agent, 'ttl', 'extended')
-      if score > now + (tonumber(held[1] or '') or 0) then
+      if score > now + (tonumber(held[1] or '') or 0) + ahead then
         if tonumber(held[2] or '') == score then
           extend(leases, agent, member, score - step)
         else
