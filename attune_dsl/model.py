@@ -156,6 +156,37 @@ class Collected(Generic[PayloadT_co]):
 
 
 @frozen(kw_only=True)
+class Released:
+    """All parties have come to a barrier. True in a condition; what comes of a broken one is :class:`Broken`.
+
+    ``agents`` are those that were released together, in the order in which they came; ``generation`` counts the times
+    that the barrier was used, from 1.
+    """
+
+    generation: int
+    agents: tuple[str, ...]
+
+    def __bool__(self) -> Literal[True]:
+        return True
+
+
+@frozen(kw_only=True)
+class Broken:
+    """A barrier that released nobody. False in a condition.
+
+    ``by`` is the agent because of which it broke: one that ended (``peer_gone``), whose time was over (``timeout``),
+    or that was asked to stop (``aborted``); ``None`` where there is no store (``unavailable``).
+    """
+
+    reason: Reason
+    by: str | None
+    detail: str
+
+    def __bool__(self) -> Literal[False]:
+        return False
+
+
+@frozen(kw_only=True)
 class Outcome(Generic[T]):
     """How one item of a ``map`` with ``on_error="collect"`` ended: with a ``value``, or with an ``error``."""
 

@@ -194,6 +194,7 @@ def _as_agent(agent: Agent, words: Sequence[str], environment: Mapping[str, str]
         child.end(GRACE)
 
     agent.on_gone(end)
+    agent.on_abort(end)
     ended = child.wait()
     if gone:
         drive(agent.leave(AgentStatus.ABORTED, gone[0], ended.exit_code))

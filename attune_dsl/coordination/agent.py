@@ -17,6 +17,7 @@ from attune_dsl.coordination.operations import Operations, guarded
 from attune_dsl.coordination.signals import Signals
 from attune_dsl.exceptions import AgentIdTaken
 from attune_dsl.hub.drive import Strand
+from attune_dsl.hub.endings import Abort
 from attune_dsl.hub.hub import Hub
 from attune_dsl.hub.machine import machine
 from attune_dsl.hub.member import Member, Profile, ReadStages
@@ -101,12 +102,25 @@ class Agent:
         hub, member = self._hub, self._member
         if hub is None or member is None:
             return False
-        return hub.link.outages > self._outages or member.is_replaced or member.was_lost or not member.epoch
+        return (
+            hub.link.outages > self._outages or member.replaced.value is not None or member.was_lost or not member.epoch
+        )
 
     @property
     def replaced(self) -> str:
         """Who took the agent id over, as a sentence; empty if nobody did."""
-        return self._member.gone if self._member is not None and self._member.is_replaced else ""
+        return (self._member.replaced.value or "") if self._member is not None else ""
+
+    @property
+    def aborted(self) -> str:
+        """Why the agent was asked to stop, and by whom; empty if nobody did."""
+        abort = None if self._member is None else self._member.aborted.value
+        return "" if abort is None else str(abort)
+
+    @property
+    def heeded(self) -> str:
+        """As ``aborted``, if a wait of the agent has ended because of it."""
+        return self.aborted if self._member is not None and self._member.has_heeded else ""
 
     @property
     def token(self) -> str:
@@ -131,7 +145,23 @@ class Agent:
     def on_gone(self, tell: Callable[[str], object]) -> None:
         """Have ``tell(why)`` called once, on any thread, when another owner takes the agent id over."""
         if self._member is not None:
-            self._member.on_gone(tell)
+            self._member.replaced.on(tell)
+
+    def on_abort(self, tell: Callable[[str], object]) -> None:
+        """Have ``tell(why)`` called once, on any thread, when the agent is asked to stop; now, if it was."""
+        if self._member is not None:
+            self._member.aborted.on(lambda abort: tell(str(abort)))
+
+    def halt(self, why: str, *, is_abort: bool) -> None:
+        """The agent's own process stops it: its waits end at once. Never blocks.
+
+        If that is an abort, the store is told.
+        """
+        if self._member is None or self._hub is None or self._member.gone:
+            return
+        abort = Abort(why)
+        if self._member.abort(abort) and is_abort:
+            self._hub.aborts.say(self._member, abort)
 
     def stage_rows(self, read: ReadStages) -> None:
         """Publish the history of the run's stages: ``read`` returns those that changed since it was last called.

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from attune_dsl.coordination.operations import Operations
     from attune_dsl.coordination.signal_type import SignalType
     from attune_dsl.coordination.signals import A, B, C
-    from attune_dsl.model import Collected, NoSignal, Signal
+    from attune_dsl.model import Broken, Collected, NoSignal, Released, Signal
 
 
 @final
@@ -174,6 +174,16 @@ class AsyncSignals(Injectable):
     ) -> Collected:
         """See :meth:`Signals.collect`."""
         return await self._operations.collect(types, count=count, sources=sources, timeout=timeout)
+
+    async def barrier(
+        self, name: str, parties: int | Sequence[str], timeout: float | None = DEFAULT_TIMEOUT
+    ) -> Released | Broken:
+        """See :meth:`Signals.barrier`."""
+        return await self._operations.barrier(name, parties=parties, timeout=timeout)
+
+    async def abort(self, reason: str, target: str | None = None) -> list[str]:
+        """See :meth:`Signals.abort`."""
+        return await self._operations.abort(reason, target)
 
     @overload
     def listen(

@@ -16,8 +16,9 @@ from attune_dsl.coordination.handing import Hand
 from attune_dsl.coordination.stored_mail import StoredMail, Wanted, number, wanted
 from attune_dsl.exceptions import StoreUnavailable, UsageError
 from attune_dsl.hub.drive import Ticket, drive
+from attune_dsl.hub.endings import Gone
 from attune_dsl.hub.link import SLEEPING
-from attune_dsl.hub.mailbox import Entry, Gone
+from attune_dsl.hub.mailbox import Entry
 from attune_dsl.hub.watch import Entry as Event
 from attune_dsl.hub.watch import parse
 from attune_dsl.model import NoSignal, Reason, Signal

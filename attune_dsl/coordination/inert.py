@@ -7,7 +7,7 @@ from typing import Any
 
 from attune_dsl import log
 from attune_dsl.coordination.signal_type import Named
-from attune_dsl.model import Collected, NoSignal, Reason, Signal
+from attune_dsl.model import Broken, Collected, NoSignal, Reason, Released, Signal
 
 
 class InertOperations:
@@ -58,6 +58,16 @@ class InertOperations:
         """Find nothing."""
         self._nothing()
         return 0
+
+    async def barrier(self, name: str, **_: object) -> Released | Broken:
+        """Return at once: nobody comes."""
+        nothing = self._nothing()
+        return Broken(reason=nothing.reason, by=None, detail=nothing.detail)
+
+    async def abort(self, reason: str, target: str | None) -> list[str]:
+        """Ask nobody."""
+        self._nothing()
+        return []
 
     async def collect(
         self, types: Sequence[Named], *, count: int | None, sources: Sequence[str] | None, **_: object

@@ -49,7 +49,8 @@ class Joining:
     async def _leave(self, error: BaseException | None) -> None:
         agent, self._agent = self._agent, None
         if agent is not None:
-            await agent.leave(_status(error), None if error is None else f"{type(error).__name__}: {error}")
+            why = agent.aborted if error is None else f"{type(error).__name__}: {error}"
+            await agent.leave(_status(error, agent.aborted), why or None)
 
     def __enter__(self) -> Joined:
         return Joined(drive(self._enter()), self._info)
@@ -96,6 +97,11 @@ class _Joined:
         """Whether the store was away at any time since it joined, or another owner took the agent id over."""
         return self._agent.degraded
 
+    @property
+    def aborted(self) -> str:
+        """Why this script was asked to stop, and by whom; empty if nobody did. Its waits have ended then."""
+        return self._agent.aborted
+
     def progress(self, fraction: float | None = None, note: str | None = None) -> None:
         """Say how far the script is, as a ``fraction`` from 0 to 1, and in words. Never blocks; not awaited.
 
@@ -140,8 +146,8 @@ def join(
 
     ``display_name`` is what people are shown beside the agent id, ``metadata`` a JSON object of at most 8 KiB.
 
-    The agent ends as ``completed``, as ``aborted`` if the block raised :class:`RunAborted`, as ``cancelled`` if it was
-    interrupted, else as ``failed``. Entering raises :class:`AgentIdTaken` if the id has a live owner and ``takeover``
+    The agent ends as ``completed``, as ``aborted`` if it was asked to stop or the block raised :class:`RunAborted`, as
+    ``cancelled`` if it was interrupted, else as ``failed``. Entering raises :class:`AgentIdTaken` if the id has a live owner and ``takeover``
     is false, :class:`InvalidName`, :class:`NotAJsonValue` and :class:`PayloadTooLarge` for metadata, and
     :class:`StoreConfigError`; without a store it works degraded. Where another owner takes the id over, the block goes
     on: ``degraded`` says so, and ``signals`` are unavailable.
@@ -153,7 +159,9 @@ def join(
     return Joining(agent_id, store, namespace, takeover=takeover, info=info)
 
 
-def _status(error: BaseException | None) -> AgentStatus:
+def _status(error: BaseException | None, aborted: str) -> AgentStatus:
+    if aborted and (error is None or isinstance(error, Exception)):
+        return AgentStatus.ABORTED
     if error is None:
         return AgentStatus.COMPLETED
     if isinstance(error, RunAborted):

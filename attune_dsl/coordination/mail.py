@@ -9,16 +9,19 @@ from attrs import evolve
 
 from attune_dsl import clock, log
 from attune_dsl.coordination import outgoing, typed
+from attune_dsl.coordination.aborting import abort
 from attune_dsl.coordination.advice import describe, on_timeout
+from attune_dsl.coordination.meeting import meet
 from attune_dsl.coordination.outgoing import Outgoing
 from attune_dsl.coordination.signal_type import Named
 from attune_dsl.exceptions import PayloadInvalid, UsageError
 from attune_dsl.hub.commands import Request
 from attune_dsl.hub.drive import give_way
+from attune_dsl.hub.endings import Abort, Ending, Gone
 from attune_dsl.hub.hub import Hub
-from attune_dsl.hub.mailbox import Entry, Gone, Waiter
+from attune_dsl.hub.mailbox import Entry, Waiter
 from attune_dsl.hub.member import Member
-from attune_dsl.model import Collected, NoSignal, Reason, Signal
+from attune_dsl.model import Broken, Collected, NoSignal, Reason, Released, Signal
 from attune_dsl.store.names import check_name
 
 
@@ -101,9 +104,8 @@ class MailOperations:
             if (signal := self._fitting(waiter.value, kinds)) is not None:
                 return self._received(waiter.value, signal)
             waiter = self._waiter(names, senders, deadline)
-        ending = waiter.gone or waiter.cycle
-        if ending is not None and not self._is_pointless():
-            return NoSignal(reason=ending.reason, detail=str(ending))
+        if waiter.ending is not None and (waiter.is_aborted or not self._is_pointless()):
+            return self._ended(waiter.ending)
         if waiter.done or timeout is None or not self._hub.link.up:
             return self._unavailable()
         return on_timeout(names, source, timeout, await self._agents_seen(source))
@@ -131,6 +133,8 @@ class MailOperations:
             await give_way()
         wanted = _wanted(waiter)
         member.doing.wait_began(*wanted)
+        if member.aborted.value is not None:
+            waiter.break_off(member.aborted.value)
         self._hub.blocks.begin(member, waiter, is_alone)
         if waiter.watched:
             self._hub.sources.add(member, waiter)
@@ -139,8 +143,8 @@ class MailOperations:
             has_looked = True
             if not waiter.done and not self._is_pointless():
                 has_looked = await self._hub.look([member])  # every wait ends with one more look into the store
-            if not has_looked and not self._hub.link.up:
-                waiter.gone = waiter.cycle = None  # there may be mail: only the store knows
+            if not has_looked and not self._hub.link.up and not waiter.is_aborted:
+                waiter.ending = None  # there may be mail: only the store knows
         except BaseException:
             mailbox.withdraw(waiter)
             if waiter.value is not None:
@@ -241,10 +245,12 @@ class MailOperations:
                     if (fitting := self._fitting(waiter.value, kinds)) is not None:
                         entries.append((waiter.value, fitting))
                         missing = [source for source in missing if source != fitting.source]
-                elif self._is_pointless() or not (is_last or waiter.gone):
+                elif waiter.is_aborted and waiter.ending is not None:
+                    nothing = self._ended(waiter.ending)
+                elif self._is_pointless() or not (is_last or waiter.all_gone):
                     got = f"{len(entries)} of {wanted} signals {describe(names)} came"
                     nothing = self._why_incomplete(got, timeout, gave_up=waiter.done)
-                elif waiter.gone is not None:
+                elif waiter.all_gone:
                     gone |= waiter.all_gone
                 else:
                     detail = "; ".join(str(gone[source]) for source in missing)
@@ -263,6 +269,24 @@ class MailOperations:
         if gave_up or timeout is None or not self._hub.link.up:
             return self._unavailable()
         return NoSignal(reason=Reason.TIMEOUT, detail=f"{got} within {timeout:g} s")
+
+    # Together
+
+    async def barrier(self, name: str, *, parties: int | Sequence[str], timeout: float | None) -> Released | Broken:
+        """See :meth:`Signals.barrier`."""
+        deadline = _deadline(timeout)
+        if self._is_cut_off():
+            await give_way()
+            return Broken(reason=Reason.UNAVAILABLE, by=None, detail=self._unavailable().detail)
+        return await meet(self._hub, self._member, name, parties, timeout=timeout, deadline=deadline)
+
+    async def abort(self, reason: str, target: str | None) -> list[str]:
+        """See :meth:`Signals.abort`."""
+        if self._is_cut_off():
+            return []
+        self._member.doing.did("asked", target or "all others", "to stop")
+        sender = self._member
+        return await abort(self._hub, reason, target, sender=sender, by=sender.agent_id) or []
 
     # Shared
 
@@ -306,6 +330,11 @@ class MailOperations:
         if self._taken is not None:
             self._taken.append(entry.signal)  # not converted: who gets it next may name another type, or none
         return signal
+
+    def _ended(self, ending: Ending) -> NoSignal:
+        if isinstance(ending, Abort):
+            self._member.has_heeded = True
+        return NoSignal(reason=ending.reason, detail=str(ending))
 
     def _unavailable(self) -> NoSignal:
         hub = self._hub

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol, cast
 
 from attune_dsl.coordination.signal_type import Named
-from attune_dsl.model import Collected, NoSignal, Signal
+from attune_dsl.model import Broken, Collected, NoSignal, Released, Signal
 
 
 class Operations(Protocol):
@@ -54,6 +54,12 @@ class Operations(Protocol):
         timeout: float | None,
     ) -> Collected:
         """Take many signals."""
+
+    async def barrier(self, name: str, *, parties: int | Sequence[str], timeout: float | None) -> Released | Broken:
+        """Wait until all parties have come."""
+
+    async def abort(self, reason: str, target: str | None) -> list[str]:
+        """Ask one agent to stop (``None``: all others)."""
 
 
 class _Guarded:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # declaring a stage needs the facades, and should not have to
 
     from attune_dsl.coordination.operations import Operations
     from attune_dsl.coordination.signal_type import SignalType
-    from attune_dsl.model import Collected, NoSignal, Signal
+    from attune_dsl.model import Broken, Collected, NoSignal, Released, Signal
 
     A = TypeVar("A")
     B = TypeVar("B", default=Never)  # of types that are not there, nothing comes
@@ -215,6 +215,33 @@ class Signals(Injectable):
         The result is false in a condition if some are missing, and names the sources that are.
         """
         return drive(self._operations.collect(types, count=count, sources=sources, timeout=timeout))
+
+    def barrier(
+        self, name: str, parties: int | Sequence[str], timeout: float | None = DEFAULT_TIMEOUT
+    ) -> Released | Broken:
+        """Wait until all ``parties`` have come to the barrier ``name``: a number, or the agent ids of all of them.
+
+        All are released together and get a :class:`Released`. Or all get a :class:`Broken`, false in a condition: one
+        that waited has ended, or waited for ``timeout`` seconds (``None``: for ever), or was asked to stop; where the
+        parties are named, also if one has ended that had not come yet. One that comes later, and had joined by then,
+        learns of it at once. After that, as after a release, the barrier can be used again.
+
+        Raises :class:`UsageError` where the others wait for another number of parties, or where this agent waits there
+        already or is not among those named, and ``ValueError`` for a number that is not from 1 to 10,000.
+        """
+        return drive(self._operations.barrier(name, parties=parties, timeout=timeout))
+
+    def abort(self, reason: str, target: str | None = None) -> list[str]:
+        """Ask the agent ``target`` to stop; without it, all other agents that live now.
+
+        It stays so for each of them until it ends: its waits end with ``aborted``, its async stages are cancelled, its
+        sync ones stop at their next call into the context, nothing is tried again, and its run ends as ``aborted``. If
+        it dies before that, whoever joins next under its id is asked to stop too. The first reason counts.
+
+        Returns the ids of those that were asked: empty where nobody of that name lives, or where the store did not
+        confirm it. Raises ``ValueError`` for a reason that is not a text of 1 to 1,000 characters.
+        """
+        return drive(self._operations.abort(reason, target))
 
     @overload
     def listen(

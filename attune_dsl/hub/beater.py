@@ -73,7 +73,7 @@ class Beater:
             self._refresh_at = now + REFRESH
             for member in members:
                 member.doing.say_again()
-            self._hub.sources.restart()
+            self._hub.ask_again()
         return self._beat([member for member in members if member.epoch and not member.gone])
 
     def _interval(self) -> float:

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from attune_dsl import clock
-from attune_dsl.hub.mailbox import Cycle, Waiter
+from attune_dsl.hub.endings import Cycle
+from attune_dsl.hub.mailbox import Waiter
 from attune_dsl.store import codec, limits, scripts
 from attune_dsl.store.connection import Reply
 
@@ -42,8 +43,11 @@ class Blocks:
         """With when each wait began to count."""
         self._settled_at = 0.0
 
-    def begin(self, member: Member, waiter: Waiter, is_alone: Callable[[], bool] | None) -> None:
-        """A wait begins to block; ``is_alone`` tells whether the agent does nothing else (``None``: it may)."""
+    def begin(self, member: Member, waiter: Waiter | None, is_alone: Callable[[], bool] | None) -> None:
+        """A wait begins to block, on no ``waiter`` where any agent may end it.
+
+        ``is_alone`` tells whether the agent does nothing else (``None``: it may).
+        """
         with self._lock:
             member.waits += 1
             member.blocked_by = waiter if is_alone is not None and member.waits == 1 else None

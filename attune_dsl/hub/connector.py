@@ -10,6 +10,7 @@ from attune_dsl.exceptions import AgentIdTaken
 from attune_dsl.hub.beater import Beater
 from attune_dsl.hub.commands import Request
 from attune_dsl.hub.drive import drive
+from attune_dsl.hub.endings import Abort
 from attune_dsl.hub.machine import has_ended
 from attune_dsl.store import scripts
 from attune_dsl.store.connection import Connection, ConnectionLost, ReplyError
@@ -53,7 +54,7 @@ class Connector:
         self._connections = commands, reader
         hub.commands.open(commands, self._link)
         hub.reader.open(reader, self._link, *cursors)
-        hub.sources.restart()
+        hub.ask_again()
         hub.blocks.restart(members)
         hub.link.came_up()
         log.debug("link.up", store=hub.server.label, namespace=hub.namespace, link=self._link)
@@ -108,6 +109,7 @@ class Connector:
             ]
             drive(self._hub.look([member for member in joined if member.profile.has_mailbox]))
             self._hub.blocks.tell_again(joined)  # one that was lost may be waiting
+            self._hub.barriers.ask_again(joined)
             for member in joined:
                 self._hub.keeper.newcomer(member)
                 member.finish_joining(None)
@@ -145,6 +147,8 @@ class Connector:
         """Make the member the owner of its id, if the answer to its join says so."""
         if isinstance(reply, list) and reply[0] == b"joined":
             member.accept(int(reply[1]), self._link, int(reply[3]))
+            if reply[4]:
+                member.abort(Abort(*(part.decode(errors="replace") for part in reply[4:6])))
 
     def _accept(self, member: Member, reply: Any, known: int) -> bool:
         """Take in the answer to a join; return whether the member, of epoch ``known`` until then, is the id's owner."""

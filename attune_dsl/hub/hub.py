@@ -9,6 +9,8 @@ from typing import Any, Final
 
 from attune_dsl import clock, log
 from attune_dsl.exceptions import AgentIdTaken, StoreUnavailable
+from attune_dsl.hub.aborts import Aborts
+from attune_dsl.hub.barriers import Barriers
 from attune_dsl.hub.blocks import Blocks
 from attune_dsl.hub.commands import Commands, Request
 from attune_dsl.hub.drive import Ticket
@@ -51,6 +53,8 @@ class Hub:
         self.parker: Final = parker()
         self.watches: Final = Watches(self)
         self.sources: Final = Sources(self)
+        self.aborts: Final = Aborts(self)
+        self.barriers: Final = Barriers(self)
         self.blocks: Final = Blocks(self)
         self.keeper: Final = Keeper(self)
         self.reader: Final = Reader(self, self.parker)
@@ -133,11 +137,11 @@ class Hub:
             if self.members.get(member.agent_id) is member:
                 del self.members[member.agent_id]
         member.gone = member.gone or f"the agent {member.agent_id!r} has left"
-        member.mailbox.end_waits()
+        member.end_waits()
 
     def expel(self, member: Member, by: str) -> None:
         """Somebody else owns the member's id now, and ``by`` says who: it is no agent any more."""
-        if member.replace(f"the agent id {member.agent_id!r} was taken over by {by}"):
+        if member.replaced.happen(f"the agent id {member.agent_id!r} was taken over by {by}"):
             log.warning("agent.replaced", agent_id=member.agent_id, by=by)
 
     def lease_lost(self, member: Member) -> None:
@@ -145,6 +149,12 @@ class Hub:
         member.is_new = True
         if not member.is_leaving:
             self.keeper.wake()
+
+    def ask_again(self) -> None:
+        """See :class:`attune_dsl.hub.reader.Owner`."""
+        self.sources.restart()
+        self.aborts.restart()
+        self.barriers.ask_again(list(self.members.values()))
 
     def refresh(self, member: Member) -> None:
         """See :class:`attune_dsl.hub.reader.Owner`."""
@@ -259,7 +269,7 @@ class Hub:
     def end_waits(self) -> None:
         """Wake all who wait: the store is away."""
         for member in list(self.members.values()):
-            member.mailbox.end_waits()
+            member.end_waits()
         self.watches.wake()
 
     async def require_store(self) -> None:

@@ -227,6 +227,8 @@ class Keeper:
             hub.reader.ask()
             hub.reader.pump.attend()
             requests += hub.sources.pop_unasked()
+            requests += hub.aborts.pop_unasked()
+            requests += hub.barriers.pop_unasked()
             requests += hub.blocks.pop_untold()
             while self._marking:
                 member = self._marking.popleft()

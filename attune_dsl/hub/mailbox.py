@@ -17,7 +17,8 @@ from attrs import evolve, frozen
 
 from attune_dsl import clock
 from attune_dsl.hub.drive import Source, Ticket
-from attune_dsl.model import Reason, Signal
+from attune_dsl.hub.endings import Abort, Ending, Gone
+from attune_dsl.model import Signal
 
 _SWEEP: Final = 1_000
 """Entries that are shelved, at least, between two sweeps of what has expired without being asked for."""
@@ -37,71 +38,35 @@ class Entry:
     for_newcomers: bool = True
 
 
-class Gone(NamedTuple):
-    """An agent that has ended: when, in ms of the server's clock and in the namespace's order, how, where and why."""
-
-    agent_id: str
-    ended_ms: int
-    ended_order: int
-    status: str
-    stage: str
-    error: str
-
-    @property
-    def reason(self) -> Reason:
-        """Why a wait for it ends."""
-        return Reason.PEER_GONE
-
-    def __str__(self) -> str:
-        text = f"agent {self.agent_id!r} {'' if self.status in {'completed', 'failed'} else 'was '}{self.status}"
-        if self.stage and self.status != "completed":
-            text += f" on stage {self.stage!r}"
-        return f"{text} ({self.error})" if self.error else text
-
-
-class Cycle(NamedTuple):
-    """Agents that wait for each other in a circle, spelled out."""
-
-    path: str
-
-    @property
-    def reason(self) -> Reason:
-        """Why a wait that would close it ends."""
-        return Reason.DEADLOCK
-
-    def __str__(self) -> str:
-        return self.path
-
-
 class Waiter(Ticket[Entry | None]):
     """Waits for the first entry that fits ``types`` and ``senders`` (empty: any).
 
-    ``value`` is that entry, or ``None`` if there is no sense in waiting any longer; ``gone`` is the sender that will
-    send nothing more (of ``all_gone``, by name), and ``cycle`` the one that the wait would close, if that is why it
-    ends. Of ``senders`` those that are ``watched`` end it so.
+    ``value`` is that entry, or ``None`` if there is no sense in waiting any longer; ``ending`` says why it ends before
+    its time, if it does. Of ``senders`` those that are ``watched`` end it: ``all_gone``, by name.
     """
 
-    __slots__ = ("all_gone", "cycle", "gone", "senders", "types", "watched")
+    __slots__ = ("all_gone", "ending", "senders", "types", "watched")
 
     def __init__(self, source: Source, deadline: float | None, types: frozenset[str], senders: frozenset[str]) -> None:
         super().__init__(source, deadline)
         self.types = types
         self.senders = self.watched = senders
-        self.gone: Gone | None = None
         self.all_gone: dict[str, Gone] = {}
-        self.cycle: Cycle | None = None
+        self.ending: Ending | None = None
 
-    def break_off(self, cycle: Cycle) -> None:
-        """End the wait as if its time was over: it would close a cycle."""
-        self.cycle = cycle
-        self.deadline = clock.monotonic()
-        self.nudge()
-
-    def give_up(self, gone: Gone) -> None:
+    def break_off(self, ending: Ending) -> None:
         """End the wait as if its time was over: what was sent before is found by a last look."""
-        self.all_gone[gone.agent_id] = self.gone = gone
+        if isinstance(ending, Gone):
+            self.all_gone[ending.agent_id] = ending
+        if not self.is_aborted:  # that is final; the end of a sender need not be
+            self.ending = ending
         self.deadline = clock.monotonic()
         self.nudge()
+
+    @property
+    def is_aborted(self) -> bool:
+        """Whether its agent was asked to stop."""
+        return isinstance(self.ending, Abort)
 
     def fits(self, signal: Signal) -> bool:
         """Whether the signal is what is waited for."""
@@ -258,6 +223,13 @@ class Mailbox:
         with self._lock:
             for waiter in self._waiters:
                 waiter.finish(None)
+
+    def break_off(self, ending: Ending) -> None:
+        """End all waits before their time."""
+        with self._lock:
+            waiters = list(self._waiters)
+        for waiter in waiters:
+            waiter.break_off(ending)
 
     def take(self, wanted: Waiter) -> Entry | None:
         """Remove and return the oldest entry that fits, if there is one."""

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from attrs import frozen
 
 from attune_dsl.exceptions import AgentIdTaken
+from attune_dsl.hub.barriers import Stand
 from attune_dsl.hub.doing import Doing, Fields, Listener
 from attune_dsl.hub.drive import Ticket
+from attune_dsl.hub.endings import Abort
 from attune_dsl.hub.link import SLEEPING
 from attune_dsl.hub.mailbox import Entry, Mailbox, Waiter
+from attune_dsl.hub.notice import Notice
 from attune_dsl.model import AgentStatus
 from attune_dsl.store import scripts
 from attune_dsl.store.connection import Reply
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     from attune_dsl.hub.commands import Request
 
 Rows = Mapping[str, bytes]
+
+_REMEMBERED: Final = 10_000
+"""Barriers of which an agent knows how they fared."""
 
 
 class ReadStages(Protocol):
@@ -88,8 +93,12 @@ class Member:
         self.joining: Ticket[AgentIdTaken | None] = Ticket(SLEEPING, patience)
         self.gone = ""
         """Why this member is no agent any more; empty while it is."""
-        self.is_replaced = False
-        """Whether that is because its id was taken over."""
+        self.replaced: Notice[str] = Notice()
+        """That its id was taken over, and by whom."""
+        self.aborted: Notice[Abort] = Notice()
+        """That it was asked to stop."""
+        self.has_heeded = False
+        """Whether a wait of it has ended because of that."""
         self.was_lost = False
         """Whether the namespace took it for lost at some time, and it has joined again."""
         self.is_leaving = False
@@ -111,8 +120,12 @@ class Member:
         """One that is about to be told."""
         self.is_listed = False
         """Whether the hub's thread knows already that there are marks to send."""
-        self._tell_gone: list[Callable[[str], object]] = []
-        self._lock = threading.Lock()
+        self.stands: dict[str, Stand] = {}
+        """At which barriers it waits, by their names."""
+        self.fared: dict[str, int] = {}
+        """Up to where in the namespace's order it knows how a barrier fared, by the barriers' names."""
+        self.replaced.on(self._give_up)
+        self.aborted.on(self._break_off)
 
     @property
     def lease(self) -> str:
@@ -128,6 +141,10 @@ class Member:
         self.receives = self.profile.has_mailbox
         self.is_new = self._rows_are_sure = False
 
+    def abort(self, abort: Abort) -> bool:
+        """Ask the agent to stop. The first time counts; return whether this is it."""
+        return self.aborted.happen(abort)
+
     def finish_joining(self, refused: AgentIdTaken | None) -> bool:
         """Tell who joins how it went; return whether anybody was still waiting for that."""
         if self.joining.done:
@@ -136,26 +153,28 @@ class Member:
         self.joining.finish(refused)
         return True
 
-    def on_gone(self, tell: Callable[[str], object]) -> None:
-        """Have ``tell(why)`` called once when the id was taken over, on any thread; now, if that has happened."""
-        with self._lock:
-            if not self.is_replaced:
-                self._tell_gone.append(tell)
-                return
-        tell(self.gone)
+    def _give_up(self, why: str) -> None:
+        """Somebody else owns the id: this is no agent any more."""
+        self.gone = self.gone or why
+        self.end_waits()
 
-    def replace(self, why: str) -> bool:
-        """Somebody else owns the id: this is no agent any more. Returns whether that is news."""
-        with self._lock:
-            if self.is_replaced:
-                return False
-            self.gone = self.gone or why
-            self.is_replaced = True
-            tell, self._tell_gone = self._tell_gone, []
+    def _break_off(self, abort: Abort) -> None:
+        self.mailbox.break_off(abort)
+        for stand in list(self.stands.values()):
+            stand.break_off(abort)
+
+    def end_waits(self) -> None:
+        """Wake all who wait, with nothing: there is no sense in waiting any longer."""
         self.mailbox.end_waits()
-        for one in tell:
-            one(self.gone)
-        return True
+        for stand in list(self.stands.values()):
+            stand.finish(None)
+
+    def note_fared(self, barrier: str, order: int) -> None:
+        """The agent knows how a barrier fared up to there. The oldest such knowledge goes first."""
+        self.fared.pop(barrier, None)
+        self.fared[barrier] = order
+        if len(self.fared) > _REMEMBERED:
+            del self.fared[next(iter(self.fared))]
 
     def marked(self) -> None:
         """Something was taken: let the store know soon, should the agent have nothing else to tell it."""

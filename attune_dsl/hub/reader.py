@@ -6,6 +6,8 @@ import threading
 from typing import Any, Final, Protocol
 
 from attune_dsl import clock
+from attune_dsl.hub.aborts import Aborts
+from attune_dsl.hub.barriers import Barriers
 from attune_dsl.hub.entries import EntryReader
 from attune_dsl.hub.mailbox import Entry
 from attune_dsl.hub.member import Member
@@ -42,6 +44,9 @@ class Owner(Protocol):
     def refresh(self, member: Member) -> None:
         """Read the member's mailbox in the store soon: what came through the inbox was incomplete."""
 
+    def ask_again(self) -> None:
+        """Ask the store about all that came through the inbox: it was incomplete."""
+
     def expel(self, member: Member, by: str) -> None:
         """Somebody else owns the member's id."""
 
@@ -52,6 +57,14 @@ class Owner(Protocol):
     @property
     def sources(self) -> Sources:
         """Whom the agents wait for."""
+
+    @property
+    def aborts(self) -> Aborts:
+        """Who was asked to stop."""
+
+    @property
+    def barriers(self) -> Barriers:
+        """At which barriers the agents stand."""
 
 
 class Reader:
@@ -166,11 +179,15 @@ class Reader:
             for stale in list(self._owner.members.values()):
                 if stale.profile.has_mailbox:
                     self._owner.refresh(stale)
-            self._owner.sources.restart()
+            self._owner.ask_again()
         elif b"gone" in fields:
             self._owner.sources.ended(fields)
         elif b"here" in fields:
             self._owner.sources.began(fields)
+        elif b"barrier" in fields:
+            self._owner.barriers.told(fields)
+        elif b"abort" in fields:
+            self._owner.aborts.told(fields)
         elif b"fenced" in fields:
             self._fence(fields)
         elif b"nudge" not in fields:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Sequence, Set
+from typing import TYPE_CHECKING, Final, Protocol
 
-from attune_dsl.hub.mailbox import Gone, Waiter
+from attune_dsl.hub.endings import Ending, Gone
 from attune_dsl.store import scripts
 from attune_dsl.store.connection import Reply
 
@@ -14,6 +14,22 @@ if TYPE_CHECKING:
     from attune_dsl.hub.commands import Request
     from attune_dsl.hub.hub import Hub
     from attune_dsl.hub.member import Member
+
+
+class Watching(Protocol):
+    """A wait that ends when an agent does."""
+
+    @property
+    def watched(self) -> Set[str]:
+        """The agents whose end it is about."""
+
+    @property
+    def ending(self) -> Ending | None:
+        """Why it ends before its time, if it does."""
+
+    def break_off(self, ending: Ending) -> None:
+        """End it before its time."""
+
 
 _FIELDS: Final = (b"at", b"order", b"status", b"stage", b"error")
 """Of an inbox entry about an end."""
@@ -30,13 +46,13 @@ class Sources:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self._lock = threading.Lock()
-        self._waits: dict[str, dict[Waiter, tuple[Member, float]]] = {}
+        self._waits: dict[str, dict[Watching, tuple[Member, float]]] = {}
         """With when each began, in ms of the server's clock."""
         self._told: set[str] = set()
         """Those of whose end the present link is told."""
         self._unasked: set[str] = set()
 
-    def add(self, member: Member, waiter: Waiter) -> None:
+    def add(self, member: Member, waiter: Watching) -> None:
         """A wait for certain senders begins to block."""
         now = self._hub.server_ms()
         with self._lock:
@@ -45,7 +61,7 @@ class Sources:
             self._unasked |= waiter.watched - self._told
         self._ask_soon()
 
-    def remove(self, waiter: Waiter) -> None:
+    def remove(self, waiter: Watching) -> None:
         """See :meth:`add`."""
         with self._lock:
             for source in waiter.watched:
@@ -85,7 +101,7 @@ class Sources:
         # A wait that began later may be for a successor that lives already; for one that joined later it certainly is.
         self._end(gone, lambda _, began: began <= gone.ended_ms)
         with self._lock:
-            if any(waiter.gone is None for waiter in self._waits.get(gone.agent_id, ())):
+            if any(waiter.ending is None for waiter in self._waits.get(gone.agent_id, ())):
                 self._unasked.add(gone.agent_id)
         self._ask_soon()
 
@@ -99,7 +115,7 @@ class Sources:
         hub = self._hub
         return hub.request(lambda _: scripts.wait(hub.keys, source, hub.commands.link))
 
-    def _question(self, source: str, waiters: frozenset[Waiter]) -> Request:
+    def _question(self, source: str, waiters: frozenset[Watching]) -> Request:
         """Ask how an agent stands for those who wait for it now; who comes until the answer does, asks anew."""
         request = self._request(source)
 
@@ -123,7 +139,7 @@ class Sources:
         request.then = learn
         return request
 
-    def _end(self, gone: Gone, is_meant: Callable[[Waiter, float], bool]) -> bool:
+    def _end(self, gone: Gone, is_meant: Callable[[Watching, float], bool]) -> bool:
         """End the waits that are meant, of those who had joined by then; return whether others of these are left.
 
         Who waits for it again asks again: it may have restarted.
@@ -134,7 +150,7 @@ class Sources:
             ended = [waiter for waiter, began in missed.items() if is_meant(waiter, began)]
             self._told.discard(gone.agent_id)
         for waiter in ended:
-            waiter.give_up(gone)
+            waiter.break_off(gone)
         return len(ended) < len(missed)
 
     def _ask_soon(self) -> None:

@@ -139,8 +139,11 @@ class StageCall:
         if self.run.tracker is not None:
             self.run.tracker.leave(self.token)
 
-    def tries(self) -> Tries:
-        """Return the attempts that this call may take; stamina makes them, and the pauses between them."""
+    def tries(self, pause: Callable[[float], None] | None = None) -> Tries:
+        """Return the attempts that this call may take; stamina makes them, and the pauses between them.
+
+        ``pause`` blocks the thread of a sync stage for so many seconds.
+        """
         spec = self.use.spec
         if not spec.retries:
             return ONCE
@@ -152,6 +155,8 @@ class StageCall:
             wait_max=max(MAX_PAUSE, spec.backoff),
             wait_jitter=spec.backoff,
         )
+        if pause is not None:
+            context._t_kw["sleep"] = pause  # stamina itself would sleep on through an abort
         tries: Tries = context.with_name(self.use.name, (), {})
         return tries
 
@@ -235,7 +240,7 @@ ONCE = _Once()
 def call_stage(call: StageCall, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Drive a call of a sync stage on this thread."""
     with call:
-        for one in call.tries():
+        for one in call.tries(call.run.stop.pause):
             with Attempt(call, one) as attempt:
                 return attempt.invoke(args, kwargs)
     raise AssertionError("unreachable: attempts end by returning or raising")

@@ -65,7 +65,7 @@ async def aexecute(run: Run, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R
             cancelled += 1
             task.cancel()
 
-    def interrupt() -> None:
+    def interrupt(*_: object) -> None:
         with suppress(RuntimeError):  # the run has ended at this moment, and so has its loop
             loop.call_soon_threadsafe(cancel)
 

@@ -120,8 +120,15 @@ class Run:
             ),
         )
         self.agent.on_gone(self.stop.fence)
+        self.agent.on_abort(self.stop.request)
+        self.stop.on_request(self._halt)
         self.agent_id = self.agent.agent_id
         self.tracker = Tracker(self.agent, self.progress)
+
+    def _halt(self, why: str, status: AgentStatus) -> None:
+        """The run was asked to stop: so is its agent, whose waits end."""
+        assert self.agent is not None
+        self.agent.halt(why, is_abort=status is AgentStatus.ABORTED)
 
     def begin(self) -> Scope:
         """The workflow is about to be called; the calls inside it go to the scope."""
@@ -159,6 +166,8 @@ class Run:
 
     def settle(self, value: Any, error: BaseException | None = None) -> None:
         """The workflow returned or raised; from here on nothing interrupts the run any more."""
+        if error is None and self.agent is not None and self.agent.heeded:
+            error = RunAborted(self.agent.heeded)  # it returned because a wait of it told it to stop
         if error is None:
             error = self._warned()
         else:

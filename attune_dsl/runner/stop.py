@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from threading import Lock
+from threading import Event, Lock
 
 from attune_dsl.exceptions import RunAborted
 from attune_dsl.model import AgentStatus
@@ -16,7 +16,7 @@ class Stop:
     ``halted`` says that stages may not simply be called any more: the run was asked to stop, or has ``ended``.
     """
 
-    __slots__ = ("_cancel", "_fenced", "_lock", "_reason", "_status", "ended", "halted")
+    __slots__ = ("_fenced", "_interrupts", "_lock", "_reason", "_status", "_woken", "ended", "halted")
 
     def __init__(self) -> None:
         self.halted = False
@@ -24,7 +24,8 @@ class Stop:
         self._reason = ""
         self._fenced: str | None = None
         self._status: AgentStatus | None = None
-        self._cancel: Callable[[], object] | None = None
+        self._interrupts: list[Callable[[str, AgentStatus], object]] = []
+        self._woken: Event | None = None
         self._lock = Lock()
 
     def request(self, reason: str, status: AgentStatus = AgentStatus.ABORTED) -> bool:
@@ -34,9 +35,11 @@ class Stop:
                 return False
             self.halted = True
             self._reason, self._status = reason, status
-            cancel = self._cancel
-        if cancel is not None:
-            cancel()
+            interrupts, woken = list(self._interrupts), self._woken
+        if woken is not None:
+            woken.set()
+        for interrupt in interrupts:
+            interrupt(reason, status)
         return True
 
     def fence(self, why: str) -> None:
@@ -49,10 +52,18 @@ class Stop:
                 self._fenced = why
         self.request(why)
 
-    def on_request(self, cancel: Callable[[], object]) -> None:
-        """Have ``cancel`` called by a request, because the run may be suspended where it sees none."""
+    def on_request(self, interrupt: Callable[[str, AgentStatus], object]) -> None:
+        """Have ``interrupt(reason, status)`` called by a request: the run may be suspended where it sees none."""
         with self._lock:
-            self._cancel = cancel
+            self._interrupts.append(interrupt)
+
+    def pause(self, seconds: float) -> None:
+        """Block this thread so long, unless the run is asked to stop before."""
+        with self._lock:
+            woken = self._woken = self._woken or Event()
+            if self.halted:
+                return
+        woken.wait(seconds)
 
     def check(self) -> None:
         """Raise :class:`RunAborted` if the run was asked to stop."""

@@ -71,6 +71,14 @@ class Keys:
         """String: which process takes mail for an agent that lives in another one, at this moment."""
         return f"{self.prefix}reading:{agent_id}"
 
+    def barrier(self, name: str) -> str:
+        """Hash: who stands at a barrier, how many have to, and how its last generations ended."""
+        return f"{self.prefix}barrier:{name}"
+
+    def barriers(self, agent_id: str) -> str:
+        """Set of the barriers at which an agent stands; they break when it ends."""
+        return f"{self.prefix}barriers:{agent_id}"
+
     def inbox(self, link: str) -> str:
         """Stream that wakes a hub: a copy of, or a pointer to, what came for its agents."""
         return f"{self.prefix}inbox:{link}"

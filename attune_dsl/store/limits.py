@@ -47,6 +47,14 @@ CYCLE_SCAN: Final = 500
 """Most signals, and KiB of them, not received yet by its agents, that are read for one cycle; with more it is none."""
 CLOSE: Final = 100
 """Milliseconds before its end in which a wait counts as over: its agent may know that earlier than the store."""
+OUTCOME_COUNT: Final = 8
+"""Generations of a barrier whose end is kept, for those who were cut off when it came."""
+PARTIES: Final = 10_000
+"""Most agents that one barrier waits for."""
+REASON_LENGTH: Final = 1_000
+"""Characters of the reason of an abort, at most."""
+ABORT_CHUNK: Final = 200
+"""Agents that one script call asks to stop, at most, so that it stays below 5 ms."""
 SWEEP_COUNT: Final = 200
 """Most lapsed leases that one script call deals with, so that it stays below 5 ms; the next call goes on."""
 
@@ -64,6 +72,7 @@ SCRIPT_CONSTANTS: Final = (
     "LATE",
     "RETURN",
     "SWEEP_COUNT",
+    "OUTCOME_COUNT",
     "CYCLE_COUNT",
     "CYCLE_SCAN",
     "CLOSE",

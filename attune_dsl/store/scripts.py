@@ -1,7 +1,8 @@
 """The Lua scripts as typed Python functions. Each returns the parts of one EVALSHA; the wire sees nothing else.
 
 One small script an operation, in ``store/lua``; ``common.lua`` and the constants of :mod:`attune_dsl.store.limits` are
-put before each of them, and ``liveness.lua`` before those that say who lives. :func:`load_commands` gives what every
+put before each of them, ``barriers.lua`` before those that end a wait at a barrier, and ``liveness.lua`` before those
+that say who lives. :func:`load_commands` gives what every
 new connection sends first, because a server that was restarted answers NOSCRIPT while later commands of a pipeline run.
 """
 
@@ -22,7 +23,8 @@ Command = tuple[Part, ...]
 _FOLDER: Final = Path(__file__).parent / "lua"
 _CONSTANTS: Final = "".join(f"local {name} = {getattr(limits, name)}\n" for name in limits.SCRIPT_CONSTANTS)
 _PRELUDE: Final = _CONSTANTS + (_FOLDER / "common.lua").read_text(encoding="utf-8")
-_LIVENESS: Final = _PRELUDE + (_FOLDER / "liveness.lua").read_text(encoding="utf-8")
+_BARRIERS: Final = _PRELUDE + (_FOLDER / "barriers.lua").read_text(encoding="utf-8")
+_LIVENESS: Final = _BARRIERS + (_FOLDER / "liveness.lua").read_text(encoding="utf-8")
 
 
 class _Script:
@@ -54,8 +56,14 @@ _SWEEP: Final = _Script("sweep", prelude=_LIVENESS)
 _TELL: Final = _Script("tell")
 _WAIT: Final = _Script("wait")
 _BLOCK: Final = _Script("block")
+_ABORT: Final = _Script("abort", prelude=_LIVENESS)
+_ARRIVE: Final = _Script("arrive", prelude=_BARRIERS)
+_DEPART: Final = _Script("depart", prelude=_BARRIERS)
 _OPEN: Final = _Script("open")
-_ALL: Final = (_SEND, _BROADCAST, _TAKE, _LOOK, _JOIN, _UPDATE, _LEAVE, _BEAT, _SWEEP, _TELL, _WAIT, _BLOCK, _OPEN)
+_ALL: Final = (
+    *(_SEND, _BROADCAST, _TAKE, _LOOK, _JOIN, _UPDATE, _LEAVE, _BEAT, _SWEEP, _TELL, _WAIT, _BLOCK, _OPEN),
+    *(_ABORT, _ARRIVE, _DEPART),
+)
 
 
 class Witness(NamedTuple):
@@ -93,7 +101,9 @@ def join(
     by: str,
     fields: Iterable[Part],
 ) -> Command:
-    """Join an agent. Reply: ``[b"joined", epoch, now, died_at]`` or ``[b"taken", host, pid, machine, epoch]``.
+    """Join an agent.
+
+    Reply: ``[b"joined", epoch, now, died_at, abort_reason, abort_by]`` or ``[b"taken", host, pid, machine, epoch]``.
 
     ``takeover`` is ``"0"``, ``"1"``, or ``"#<epoch>"`` of an owner whose process is known to be gone; ``by`` says to an
     owner that is replaced who did it.
@@ -274,3 +284,39 @@ def block(keys: Keys, agent_id: str, *, owner: str, record: bytes) -> Command:
 def unblock(keys: Keys, agent_id: str) -> Command:
     """Say that an agent does not only wait any more."""
     return ("HDEL", keys.waits, agent_id)
+
+
+def abort(keys: Keys, names: Sequence[str], *, sender: tuple[str, str] | None, by: str, reason: str) -> Command:
+    """Ask agents to stop; ``names`` are their ids, or leases where only that incarnation is meant.
+
+    ``sender`` is the agent that asks and its owner, ``None`` where it is nobody's agent. Reply: the ids of those that
+    live and were asked, or ``b"fenced"``.
+    """
+    agents = () if sender is None else (keys.agent(sender[0]),)
+    owner = "" if sender is None else sender[1]
+    return _ABORT((keys.leases, keys.timeline, *agents), keys.prefix, owner, by, reason, *names)
+
+
+def arrive(
+    keys: Keys, agent_id: str, name: str, *, owner: str, parties: int, since: int, generation: int | None
+) -> Command:
+    """Arrive at a barrier; with the ``generation`` in which the agent arrived, ask again how that stands.
+
+    ``since`` is up to where in the namespace's order the agent knows how the barrier fared. Reply: ``[b"waiting",
+    generation]``, ``[b"over", generation, outcome, order]``, ``[b"parties", count]`` or ``[b"fenced"]``.
+    """
+    names = (keys.agent(agent_id), keys.barrier(name), keys.barriers(agent_id), keys.order)
+    stood = "" if generation is None else generation
+    return _ARRIVE(names, owner, agent_id, name, parties, since, stood, keys.prefix)
+
+
+def depart(
+    keys: Keys, agent_id: str, name: str, *, owner: str, generation: int | None, reason: str, by: str, detail: str
+) -> Command:
+    """Wait at a barrier no longer: it breaks, unless it is over. Without a ``generation``, wherever the agent stands.
+
+    Reply: as :func:`arrive`.
+    """
+    names = (keys.agent(agent_id), keys.barrier(name), keys.order)
+    stood = "" if generation is None else generation
+    return _DEPART(names, owner, agent_id, name, stood, keys.prefix, reason, by, detail)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from attrs import evolve, frozen
 
 from attune_dsl import log
 from attune_dsl.coordination import typed
+from attune_dsl.coordination.aborting import check_reason
 from attune_dsl.coordination.signal_type import Named
 from attune_dsl.exceptions import NotAJsonValue, PayloadInvalid, UsageError
-from attune_dsl.model import Collected, NoSignal, Reason, Signal
+from attune_dsl.model import Broken, Collected, NoSignal, Reason, Released, Signal
 from attune_dsl.store import codec
 from attune_dsl.store.names import check_name
 
@@ -49,9 +50,15 @@ class Answer:
 class RecordedOperations:
     """Answers every operation at once from ``incoming``, oldest first; nothing ever blocks."""
 
-    def __init__(self, incoming: Sequence[Signal | Answer], *, available: bool) -> None:
+    def __init__(
+        self, incoming: Sequence[Signal | Answer], *, available: bool, broken: Mapping[str, Broken] | None = None
+    ) -> None:
+        """``broken`` are the barriers that break, by their names; others release everybody."""
         self.incoming = list(incoming)
         self.sent: list[Sent] = []
+        self.aborts: list[tuple[str, str | None]] = []
+        self.barriers: list[str] = []
+        self._broken = dict(broken or {})
         self._available = available
         self._keys: dict[str, str] = {}
         self._empty_waits = 0
@@ -159,6 +166,24 @@ class RecordedOperations:
         for signal in found:
             self.incoming.remove(signal)
         return len(found)
+
+    async def barrier(self, name: str, *, parties: int | Sequence[str], timeout: float | None) -> Released | Broken:
+        """Let everybody pass at once, or break as it was told to."""
+        check_name("barrier", name)
+        self.barriers.append(name)
+        if not self._available:
+            return Broken(reason=Reason.UNAVAILABLE, by=None, detail=_UNAVAILABLE.detail)
+        if name in self._broken:
+            return self._broken[name]
+        return Released(generation=self.barriers.count(name), agents=() if isinstance(parties, int) else tuple(parties))
+
+    async def abort(self, reason: str, target: str | None) -> list[str]:
+        """Record that an agent was asked to stop."""
+        check_reason(reason)
+        if target is not None:
+            check_name("target", target)
+        self.aborts.append((reason, target))
+        return [target] if target is not None and self._available else []
 
     async def collect(
         self, types: Sequence[Named], *, count: int | None, sources: Sequence[str] | None, timeout: float | None

@@ -16,7 +16,7 @@ from attune_dsl.coordination.async_signals import AsyncSignals
 from attune_dsl.coordination.signal_type import Named, PayloadT, SignalType
 from attune_dsl.coordination.signals import Signals
 from attune_dsl.dsl.injection import Injectable, Kind
-from attune_dsl.model import NoSignal, Signal
+from attune_dsl.model import Broken, NoSignal, Signal
 from attune_dsl.store import codec
 from attune_dsl.testing.outbox import Answer, RecordedOperations, Sent
 
@@ -80,8 +80,16 @@ class _Fake(Injectable):
 
     kind: ClassVar[Kind] = "signals"
 
-    def __init__(self, waits: Waits = (), *, source: str = "fake-source", available: bool = True) -> None:
-        self._operations: Final = RecordedOperations(_incoming(waits, source), available=available)
+    def __init__(
+        self,
+        waits: Waits = (),
+        *,
+        source: str = "fake-source",
+        available: bool = True,
+        broken: Mapping[str, Broken] | None = None,
+    ) -> None:
+        incoming = _incoming(waits, source)
+        self._operations: Final = RecordedOperations(incoming, available=available, broken=broken)
         self._source = source
 
     @property
@@ -93,6 +101,16 @@ class _Fake(Injectable):
     def broadcasts(self) -> list[Sent]:
         """The broadcasts among what was sent."""
         return [sent for sent in self.sent if sent.target is None]
+
+    @property
+    def aborts(self) -> list[tuple[str, str | None]]:
+        """The reason and the target of each abort, in order; ``None`` stands for all others."""
+        return self._operations.aborts
+
+    @property
+    def barriers(self) -> list[str]:
+        """The names of the barriers that were waited at, in order."""
+        return self._operations.barriers
 
     @property
     def left(self) -> list[Signal]:
@@ -118,7 +136,8 @@ class FakeSignals(_Fake):
     ``waits`` is a mapping of signal types or their names to payloads, or a sequence of :class:`Signal` (see
     :func:`fake_signal`) and :class:`NoSignal`. A wait takes the oldest signal that fits, its payload as the types say
     that the wait names; a ``NoSignal`` answers the first wait that gets to it; where nothing fits, a wait times out at
-    once. With ``available=False`` it behaves as without a store.
+    once. With ``available=False`` it behaves as without a store. A barrier lets everybody pass at once, unless
+    ``broken`` has a :class:`Broken` for its name.
 
     Pass it to the stage as it is, or pass ``.signals`` where a type checker asks for :class:`Signals`.
 

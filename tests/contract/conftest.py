@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cut_scene import Scene
+from cutting import CuttingProxy
 from following import Follow, Following
 from peers import Peers
 from proxy import Proxy
@@ -18,7 +20,7 @@ from attune_dsl.hub.mailbox import Waiter
 from attune_dsl.store import limits, scripts
 
 if TYPE_CHECKING:
-    from conftest import Store
+    from conftest import Servers, Store
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +36,7 @@ def slept_on() -> Iterator[list[Waiter]]:
         patient = waiter.deadline is not None and waiter.deadline - clock.monotonic() > 4
         found = await original(self, waiter, **how)
         is_over = waiter.deadline is not None and waiter.deadline <= clock.monotonic()
-        if patient and is_over and not (waiter.gone or waiter.cycle):
+        if patient and is_over and not waiter.ending:
             slept.append(waiter)
         return found
 
@@ -73,6 +75,21 @@ def proxy(store: Store, peers: Peers) -> Iterator[Proxy]:
     yield proxy
     peers.close()  # while they still can
     proxy.close()
+
+
+@pytest.fixture
+def scene(servers: Servers) -> Iterator[Scene]:
+    """Two agents, one behind a proxy that cuts. On the real server: fakeredis notices late that a client is gone."""
+    store = servers.store("embedded")
+    peers, proxy = Peers(store), CuttingProxy(store.address)
+    yield Scene(store, peers, proxy)
+    for_ever = store.keys_for_ever()
+    proxy.revive()
+    peers.close()
+    proxy.close()
+    store.clear()
+    store.close()
+    assert for_ever == []
 
 
 @pytest.fixture

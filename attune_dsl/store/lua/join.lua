@@ -4,14 +4,16 @@
 --       field value …
 -- takeover is '0', '1', or '#' and the epoch of an owner whose process the caller knows to be gone; `by` is told to
 -- the owner that is replaced.
--- Returns {'joined', epoch, now, died_at} or {'taken', host, pid, machine, epoch}; died_at is when an earlier
--- incarnation that did not end properly was last alive ('0': there is none): what came before may have been taken by it.
+-- Returns {'joined', epoch, now, died_at, abort_reason or '', abort_by or ''} or {'taken', host, pid, machine, epoch}.
+-- died_at is when an earlier incarnation that did not end properly was last alive ('0': there is none): what came before
+-- may have been taken by it; and if it was asked to stop, so is this one.
 local id, link, ttl, known, takeover, hub = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6]
 local now = clock()
 steady(KEYS[2], KEYS[5], ARGV[7], now)
 local held = redis.call('HMGET', KEYS[1], 'epoch', 'ended_at', 'host', 'pid', 'died_at', 'hub', 'machine', 'extended',
-  'owner', 'ttl', 'status', 'beat_at', 'keep', 'stage', 'progress', 'interval')
+  'owner', 'ttl', 'status', 'beat_at', 'keep', 'stage', 'progress', 'interval', 'abort_reason', 'abort_by')
 local epoch, ended_at, died_at = held[1], held[2], held[5] or '0'
+local reason, by = held[17] or '', held[18] or ''
 -- The same hub comes back, or lost the answer to its last join. A takeover is always a new incarnation.
 if not (epoch and not ended_at and held[6] == hub and takeover ~= '1') then
   -- One that comes back may find that somebody else had its id meanwhile.
@@ -37,7 +39,8 @@ if not (epoch and not ended_at and held[6] == hub and takeover ~= '1') then
       note(KEYS[6], 'fenced', id, epoch, now)
       local old = string.match(held[9] or '', '@(.+)$')
       if old then post(ARGV[7] .. 'inbox:' .. old, 'fenced', id, 'epoch', epoch, 'by', ARGV[8]) end
-      died_at = fmt(now)
+      break_all(ARGV[7], id, 'taken over', '', '')
+      died_at, reason = fmt(now), ''
     else
       local beat_at = extended and tonumber(held[12]) or (lease or now) - (tonumber(held[10] or '') or 0)
       died_at = fmt(math.min(now, lease or now))
@@ -49,7 +52,7 @@ if not (epoch and not ended_at and held[6] == hub and takeover ~= '1') then
     local lapsed = (tonumber(held[12] or '') or 0) + (tonumber(held[10] or '') or 0)
     if held[6] ~= hub then died_at = fmt(math.min(tonumber(ended_at), lapsed)) end
   else
-    died_at = '0'
+    died_at, reason = '0', ''
   end
   if epoch then
     redis.call('ZREM', KEYS[2], id .. '#' .. epoch)
@@ -60,6 +63,7 @@ if not (epoch and not ended_at and held[6] == hub and takeover ~= '1') then
   if held[6] ~= hub then redis.call('DEL', KEYS[7]) end
   epoch = tostring(redis.call('INCR', KEYS[3]))
   redis.call('HSET', KEYS[1], 'started_at', fmt(now), 'progress_at', fmt(now), 'prior', past[1] or past[2] or '0')
+  if reason ~= '' then redis.call('HSET', KEYS[1], 'abort_reason', reason, 'abort_by', by) end
   -- Those who wait for it have to look when its lease lapses.
   for _, waiting in ipairs(redis.pcall('SMEMBERS', ARGV[7] .. 'waited:' .. id)) do
     pcall(post, ARGV[7] .. 'inbox:' .. waiting, 'here', id, 'ttl', fmt(ttl))
@@ -72,4 +76,4 @@ redis.call('EXPIRE', KEYS[1], AGENT_TTL)
 redis.call('EXPIRE', KEYS[7], AGENT_TTL)
 redis.call('ZADD', KEYS[2], fmt(now + ttl), id .. '#' .. epoch)
 keep_until(KEYS[2], now + AGENT_TTL * 1000)
-return { 'joined', epoch, fmt(now), died_at }
+return { 'joined', epoch, fmt(now), died_at, reason, by }

@@ -23,8 +23,8 @@ local function retire(leases, ended, prefix, id, member, now, keep)
   return order
 end
 
--- Tell the hubs that wait for what an agent sends that it sends nothing more. pcall: what somebody put in the place of
--- a key must not keep the end from being told to the others.
+-- Tell the hubs that wait for an agent, for what it sends or at a barrier, that nothing more will come of it. pcall: what
+-- somebody put in the place of a key must not keep the end from being told to the others.
 local function tell_waiters(prefix, id, epoch, now, order, status, stage, error)
   local waited = prefix .. 'waited:' .. id
   for _, link in ipairs(redis.pcall('SMEMBERS', waited)) do
@@ -32,6 +32,7 @@ local function tell_waiters(prefix, id, epoch, now, order, status, stage, error)
       'status', status, 'stage', stage or '', 'error', error or '')
   end
   redis.call('DEL', waited)
+  break_all(prefix, id, status, stage or '', error or '')
 end
 
 -- How long the history of an agent is kept: as long as it said, if that is a time.

@@ -9,7 +9,8 @@ import pytest
 from attune_dsl.hub.drive import drive
 from attune_dsl.hub.entries import EntryReader
 from attune_dsl.hub.link import SLEEPING
-from attune_dsl.hub.mailbox import Gone, Waiter
+from attune_dsl.hub.endings import Gone
+from attune_dsl.hub.mailbox import Waiter
 from attune_dsl.hub.sources import Sources
 from attune_dsl.store.connection import ReplyError
 from attune_dsl.store.keys import Keys
@@ -157,7 +158,7 @@ def test_one_that_lives_or_has_not_started_is_waited_for(sources: Sources, reply
 
     request.then(reply)
 
-    assert waiting.gone is None
+    assert waiting.ending is None
     assert names(sources) == []
 
 
@@ -168,7 +169,7 @@ def test_one_that_ended_since_the_waiter_joined_is_gone(sources: Sources, order:
 
     request.then(ended(order))
 
-    assert waiting.gone == GONE._replace(ended_order=order)
+    assert waiting.ending == GONE._replace(ended_order=order)
     assert waiting.remaining() <= 0  # type: ignore[operator]
 
 
@@ -179,7 +180,7 @@ def test_one_that_has_not_joined_yet_has_missed_nobody(sources: Sources) -> None
 
     request.then(ended())
 
-    assert waiting.gone is None
+    assert waiting.ending is None
 
 
 def test_an_answer_is_for_those_who_asked(sources: Sources) -> None:
@@ -189,11 +190,11 @@ def test_an_answer_is_for_those_who_asked(sources: Sources) -> None:
     second, newcomer = wait_for(sources), wait_for(sources, since=10)
 
     request.then(ended())
-    assert (first.gone, second.gone, newcomer.gone) == (GONE, None, None)
+    assert (first.ending, second.ending, newcomer.ending) == (GONE, None, None)
     (request,) = asked(sources)
     request.then(ended())
 
-    assert (second.gone, newcomer.gone) == (GONE, None)
+    assert (second.ending, newcomer.ending) == (GONE, None)
     assert names(sources) == []
 
 
@@ -216,7 +217,7 @@ def test_an_answer_that_makes_no_sense_is_skipped(sources: Sources, hub: Hub, fi
 
     asked(sources)[0].then(reply)
 
-    assert (waiting.gone, hub.entries.skipped) == (None, 1)
+    assert (waiting.ending, hub.entries.skipped) == (None, 1)
 
 
 def test_the_lapse_of_its_lease_is_looked_for(sources: Sources, hub: Hub) -> None:
@@ -248,7 +249,7 @@ def test_a_notice_ends_all_waits_for_that_one(sources: Sources) -> None:
 
     sources.ended(notice())
 
-    assert [waiting.gone for waiting in waits] == [GONE, GONE, None]
+    assert [waiting.ending for waiting in waits] == [GONE, GONE, None]
 
 
 def test_after_a_notice_the_store_is_asked_for_those_who_still_wait(sources: Sources) -> None:
@@ -259,13 +260,13 @@ def test_after_a_notice_the_store_is_asked_for_those_who_still_wait(sources: Sou
     later = wait_for(sources)
 
     sources.ended(notice(at=2_000))
-    assert (newcomer.gone, later.gone) == (None, None)
+    assert (newcomer.ending, later.ending) == (None, None)
     (request,) = asked(sources)
     request.then(ALIVE)
-    assert (newcomer.gone, later.gone) == (None, None)
+    assert (newcomer.ending, later.ending) == (None, None)
 
     sources.ended(notice(order=12, at=4_000))
-    assert newcomer.gone == later.gone == GONE._replace(ended_order=12, ended_ms=4_000)
+    assert newcomer.ending == later.ending == GONE._replace(ended_order=12, ended_ms=4_000)
 
 
 @pytest.mark.parametrize("name", [b"gone", b"at", b"order", b"status", b"stage", b"error"])
@@ -275,7 +276,7 @@ def test_a_notice_that_lacks_something_is_skipped(sources: Sources, hub: Hub, na
 
     sources.ended(fields)
 
-    assert (waiting.gone, hub.entries.skipped) == (None, 1)
+    assert (waiting.ending, hub.entries.skipped) == (None, 1)
 
 
 def test_what_is_no_text_is_shown_all_the_same(sources: Sources) -> None:
@@ -283,7 +284,7 @@ def test_what_is_no_text_is_shown_all_the_same(sources: Sources) -> None:
 
     sources.ended(notice() | {b"error": b"\xff!"})
 
-    assert str(waiting.gone) == "agent 'ann' failed on stage 'build' (\N{REPLACEMENT CHARACTER}!)"
+    assert str(waiting.ending) == "agent 'ann' failed on stage 'build' (\N{REPLACEMENT CHARACTER}!)"
 
 
 # Words

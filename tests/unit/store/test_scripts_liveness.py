@@ -401,8 +401,7 @@ def test_a_lease_that_was_renewed_by_the_new_clock_already_is_left_alone(console
     """
     for step in (HOUR, limits.CLOCK_STEP + 500):
         console.join("ann")
-        ahead = console.now() + TTL + 400
-        console.lapse("ann", console.now() - ahead)
+        ahead = console.lapse("ann", -TTL - 400)
         set_back(console, step)
 
         console.sweep(own_at=console.now() + step)

@@ -1,0 +1,61 @@
+"""Asking agents to stop: one of them, or all that live now (§5.9)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attune_dsl import log
+from attune_dsl.hub.hub import Hub
+from attune_dsl.hub.member import Member
+from attune_dsl.store import limits, scripts
+from attune_dsl.store.names import check_name
+
+
+async def abort(hub: Hub, reason: str, target: str | None, *, sender: Member | None, by: str) -> list[str] | None:
+    """Ask ``target`` to stop (``None``: all that live now, but the sender); return who was asked.
+
+    ``None`` means that the store did not confirm it. ``sender`` is ``None`` where no agent asks. Raises ``ValueError``
+    for a reason that is empty or longer than 1,000 characters, and :class:`InvalidName`.
+    """
+    check_reason(reason)
+    if target is not None:
+        check_name("target", target)
+    names = [target] if target is not None else await _others(hub, sender)
+    if names is None:
+        return None
+    asked: list[str] = []
+    for start in range(0, len(names), limits.ABORT_CHUNK):
+        reply = await _ask(hub, names[start : start + limits.ABORT_CHUNK], reason, sender, by)
+        if not isinstance(reply, list):
+            return asked or None
+        asked += [agent_id.decode(errors="replace") for agent_id in reply]
+    return asked
+
+
+def check_reason(reason: str) -> str:
+    """Return the reason of an abort. Raises ``ValueError`` for one that is empty or too long."""
+    if not isinstance(reason, str) or not reason.strip() or len(reason) > limits.REASON_LENGTH:
+        shown = f"{len(reason):,}" if isinstance(reason, str) and reason.strip() else repr(reason)
+        raise ValueError(f"the reason of an abort is a text of 1 to {limits.REASON_LENGTH:,} characters, not {shown}")
+    return reason
+
+
+async def _ask(hub: Hub, names: list[str], reason: str, sender: Member | None, by: str) -> Any:
+    def owner() -> tuple[str, str] | None:
+        return None if sender is None else (sender.agent_id, sender.owner)
+
+    request = hub.request(lambda _: scripts.abort(hub.keys, names, sender=owner(), by=by, reason=reason))
+    reply = await hub.ask([*([] if sender is None else hub.unsaid(sender)), request])
+    if reply == b"fenced":
+        log.warning("abort.fenced", agent_id=by, advice="the agent id has another owner now")
+    return reply
+
+
+async def _others(hub: Hub, sender: Member | None) -> list[str] | None:
+    """Return the leases of all that live now: who takes one of these ids later is not meant."""
+    now = int(hub.server_ms())
+    leases = await hub.ask([hub.request(lambda _: ("ZRANGEBYSCORE", hub.keys.leases, now, "+inf"))])
+    if not isinstance(leases, list):
+        return None
+    own = None if sender is None else sender.lease
+    return [name for lease in leases if (name := lease.decode(errors="replace")) != own]

@@ -1,0 +1,115 @@
+"""Meeting at a barrier: all parties go on together, or all learn that it broke and because of whom."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attune_dsl.exceptions import UsageError
+from attune_dsl.hub.barriers import Stand
+from attune_dsl.hub.commands import Request
+from attune_dsl.hub.endings import Abort, Gone
+from attune_dsl.hub.hub import Hub
+from attune_dsl.hub.member import Member
+from attune_dsl.model import Broken, Reason, Released
+from attune_dsl.store import limits
+from attune_dsl.store.names import check_name
+
+
+async def meet(
+    hub: Hub, member: Member, name: str, parties: int | Sequence[str], *, timeout: float | None, deadline: float | None
+) -> Released | Broken:
+    """See :meth:`Signals.barrier`; ``deadline`` is when ``timeout`` is over."""
+    check_name("barrier", name)
+    count, others = _parties(parties, member.agent_id)
+    stand = Stand(hub.reader.pump, deadline, name, count, others)
+    if member.stands.setdefault(name, stand) is not stand:
+        raise UsageError(f"agent {member.agent_id!r} waits at the barrier {name!r} already; one wait at a time")
+    try:
+        how = await _stand(hub, member, stand, timeout)
+    finally:
+        del member.stands[name]
+    if stand.others:
+        raise UsageError(f"the barrier {name!r} is waited at by {stand.others} parties, not by {count}")
+    return how if how is not None else Broken(reason=Reason.UNAVAILABLE, by=None, detail=_why_unavailable(hub, member))
+
+
+def _parties(parties: int | Sequence[str], me: str) -> tuple[int, frozenset[str]]:
+    """Return how many parties there are, and the others by name if they are named."""
+    if isinstance(parties, bool | str):
+        raise UsageError(f"barrier(parties=) takes a number, or the agent ids of all parties, not {parties!r}")
+    if isinstance(parties, int):
+        if not 1 <= parties <= limits.PARTIES:
+            raise ValueError(f"parties is {parties}; it must be from 1 to {limits.PARTIES:,}")
+        return parties, frozenset()
+    names = frozenset(check_name("party", party) for party in parties)
+    if me not in names:
+        raise UsageError(f"the parties {sorted(names)} do not include this agent, {me!r}")
+    return len(names), names - {me}
+
+
+async def _stand(hub: Hub, member: Member, stand: Stand, timeout: float | None) -> Released | Broken | None:
+    try:
+        if not await _post(hub, member, hub.barriers.arrival(member, stand)):
+            _depart_late(hub, member, stand, "the store did not confirm its arrival")
+            return None
+        if not stand.done:
+            await _wait(hub, member, stand)
+        if stand.done:
+            return _how(hub, member, stand)
+        broken = _why(member, stand, timeout)
+        if not await _post(hub, member, hub.barriers.departure(member, stand, broken)):
+            return None
+    except BaseException as error:
+        _depart_late(hub, member, stand, f"its wait was ended by {type(error).__name__}")
+        raise
+    return stand.value
+
+
+def _how(hub: Hub, member: Member, stand: Stand) -> Released | Broken | None:
+    if stand.value is None and not stand.others:
+        _depart_late(hub, member, stand, "its link to the store broke")
+    return stand.value
+
+
+async def _wait(hub: Hub, member: Member, stand: Stand) -> None:
+    if member.aborted.value is not None:
+        stand.break_off(member.aborted.value)
+    member.doing.wait_began("barrier", stand.name)
+    hub.blocks.begin(member, None, None)
+    if stand.watched:
+        hub.sources.add(member, stand)
+    try:
+        await stand
+    finally:
+        if stand.watched:
+            hub.sources.remove(stand)
+        hub.blocks.end(member)
+        member.doing.wait_ended("barrier", stand.name)
+
+
+def _why(member: Member, stand: Stand, timeout: float | None) -> Broken:
+    """Return why the barrier breaks, as the others will learn it."""
+    ending = stand.ending
+    if isinstance(ending, Gone):
+        return Broken(reason=Reason.PEER_GONE, by=ending.agent_id, detail=str(ending))
+    if isinstance(ending, Abort):
+        member.has_heeded = True
+        return Broken(reason=Reason.ABORTED, by=member.agent_id, detail=str(ending))
+    detail = f"agent {member.agent_id!r} waited {timeout:g} s for all {stand.parties} parties"
+    return Broken(reason=Reason.TIMEOUT, by=member.agent_id, detail=detail)
+
+
+def _depart_late(hub: Hub, member: Member, stand: Stand, why: str) -> None:
+    """Have the store told when it can be, that the others do not wait for one who has gone on."""
+    if not stand.done or stand.value is None:
+        detail = f"agent {member.agent_id!r} does not wait any more: {why}"
+        broken = Broken(reason=Reason.UNAVAILABLE, by=member.agent_id, detail=detail)
+        hub.post([hub.barriers.departure(member, stand, broken)])
+
+
+async def _post(hub: Hub, member: Member, request: Request) -> bool:
+    return await hub.ask([*hub.unsaid(member), request]) is not None
+
+
+def _why_unavailable(hub: Hub, member: Member) -> str:
+    return member.gone or f"the store {hub.server.label} cannot be reached: {hub.link.error}"
