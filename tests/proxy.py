@@ -125,12 +125,16 @@ class Proxy:
             self.swallowed += bool(data)
             self._drop(pair)
             return
-        if source is pair.client:
-            self._watch_for_marker(pair, data)
         try:
-            (pair.server if source is pair.client else pair.client).sendall(data)
+            self._forward(pair, source, data)
         except OSError:
             self._drop(pair)
+
+    def _forward(self, pair: _Pair, source: socket.socket, data: bytes) -> None:
+        """Pass on what came from one end of a connection. Raises ``OSError`` where the other end is gone."""
+        if source is pair.client:
+            self._watch_for_marker(pair, data)
+        (pair.server if source is pair.client else pair.client).sendall(data)
 
     def _watch_for_marker(self, pair: _Pair, data: bytes) -> None:
         self.sent += data

@@ -147,10 +147,10 @@ def join(
     ``display_name`` is what people are shown beside the agent id, ``metadata`` a JSON object of at most 8 KiB.
 
     The agent ends as ``completed``, as ``aborted`` if it was asked to stop or the block raised :class:`RunAborted`, as
-    ``cancelled`` if it was interrupted, else as ``failed``. Entering raises :class:`AgentIdTaken` if the id has a live owner and ``takeover``
-    is false, :class:`InvalidName`, :class:`NotAJsonValue` and :class:`PayloadTooLarge` for metadata, and
-    :class:`StoreConfigError`; without a store it works degraded. Where another owner takes the id over, the block goes
-    on: ``degraded`` says so, and ``signals`` are unavailable.
+    ``cancelled`` if it was interrupted, else as ``failed``. Entering raises :class:`AgentIdTaken` if the id has a live
+    owner and ``takeover`` is false, :class:`InvalidName`, :class:`NotAJsonValue` and :class:`PayloadTooLarge` for
+    metadata, and :class:`StoreConfigError`; without a store it works degraded. Where another owner takes the id over,
+    the block goes on: ``degraded`` says so, and ``signals`` are unavailable.
 
     >>> with join("ops") as me:                                          # doctest: +SKIP
     ...     me.signals.broadcast("start", payload={"at": "now"})

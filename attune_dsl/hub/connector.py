@@ -135,7 +135,8 @@ class Connector:
 
     def _rejoin(self, commands: Connection, members: list[Member]) -> None:
         for start in range(0, len(members), _JOIN_CHUNK):
-            chunk = [member for member in members[start : start + _JOIN_CHUNK] if not member.gone]
+            # One that is about to leave stays who it is: its end may be stored already, and would be revived.
+            chunk = [m for m in members[start : start + _JOIN_CHUNK] if not (m.gone or m.is_leaving)]
             for member in chunk:
                 member.mailbox.restart()
             for member, reply in zip(chunk, commands.ask([self._command(m) for m in chunk]), strict=True):

@@ -17,6 +17,7 @@ from attune_dsl.hub.drive import Ticket
 from attune_dsl.hub.entries import EntryReader
 from attune_dsl.hub.keeper import Keeper
 from attune_dsl.hub.link import SLEEPING, LinkState
+from attune_dsl.hub.mailbox import Horizon
 from attune_dsl.hub.member import Member, Profile
 from attune_dsl.hub.parker import parker
 from attune_dsl.hub.reader import Reader
@@ -177,11 +178,12 @@ class Hub:
             raise
 
     def _look_request(self, member: Member) -> Request:
-        horizon, asked_at = member.mailbox.hold(), 0.0
+        horizon, asked_at = Horizon(0, 0, 0), 0.0
 
         def render(_: Request) -> Command:
-            nonlocal asked_at
-            asked_at = clock.monotonic()
+            nonlocal horizon, asked_at
+            # Here, and not before: what is sent again over another link has to look for all that this one lacks.
+            horizon, asked_at = member.mailbox.hold(), clock.monotonic()
             return scripts.look(self.keys, member.agent_id, after_mail=horizon.mail, after_broadcast=horizon.broadcast)
 
         def merge(reply: Reply) -> None:

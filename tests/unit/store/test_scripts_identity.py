@@ -139,6 +139,17 @@ def test_when_a_forerunner_died_stays_known_over_ones_own_loss(console: Console)
     assert died == int(console.join("ann", hub="two", link=2, known_epoch="2")[3])
 
 
+@pytest.mark.parametrize("hub", ["two", "three"])
+def test_when_a_forerunner_died_stays_known_over_an_orderly_end(console: Console, hub: str) -> None:
+    """§5.7: what the one that died may have taken, and the one that ended left alone, is redelivered to the next."""
+    console.join("ann", hub="one")
+    died = console.lapse("ann", 5_000)
+    console.owner("ann", hub="two")
+    console.leave("ann")
+
+    assert died == int(console.join("ann", hub=hub, link=3)[3])
+
+
 def test_another_process_after_a_loss_begins_a_history_of_its_own(console: Console) -> None:
     console.owner("ann", hub="one")
     say(console, "ann", build=ROW)
