@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from attune_dsl.store.server import Server
 
 GRACE: Final = 10.0
-"""Seconds from SIGTERM to SIGKILL for a command whose agent id was taken over."""
+"""Seconds from SIGTERM to SIGKILL for a command whose agent was asked to stop, or lost its id to another owner."""
+
+_LONG: Final = 2_000
+"""Characters of the line that says why a command was ended."""
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
@@ -53,7 +56,7 @@ def command(  # noqa: PLR0917 (click passes them all by name)
     agent.
 
     Exit codes: the command's; 128 + N if signal N killed it; 126 it cannot be executed, 127 it was not found; 1 the
-    agent id is taken, 2 wrong usage, 3 another owner took the agent id over.
+    agent id is taken, 2 wrong usage, 3 the agent was asked to stop, or another owner took its id over.
     """
     from attune_dsl.cli.logs import show_warnings
     from attune_dsl.coordination.agent import AgentInfo
@@ -176,29 +179,43 @@ def _address(server: Server) -> dict[str, str]:
         return {"ATTUNE_STORE_URL": server.label}  # memory:// that could not be started
 
 
+class _Ending(NamedTuple):
+    """Why a command is ended, for the agent's record, and as people are told on one line."""
+
+    why: str
+    said: str
+
+
+def _aborted(agent: Agent, why: str) -> _Ending:
+    from attune_dsl.cli.formats import one_line
+
+    return _Ending(why, one_line(f"agent {agent.agent_id!r} was aborted: {why}", _LONG))
+
+
 def _as_agent(agent: Agent, words: Sequence[str], environment: Mapping[str, str], held: HeldSignals) -> int:
     from attune_dsl.cli.child import CannotStart, Child
     from attune_dsl.hub.drive import drive
+    from attune_dsl.hub.notice import Notice
     from attune_dsl.model import AgentStatus
 
+    if agent.aborted:  # the one before it had been asked to stop, and crashed
+        drive(agent.leave(AgentStatus.ABORTED, agent.aborted))
+        say_error(f"{_aborted(agent, agent.aborted).said}; the command was not run")
+        return ABORTED
     try:
         child = Child(words, environment, held)
     except CannotStart as error:
         drive(agent.leave(AgentStatus.FAILED, str(error), error.exit_code))
         say_error(str(error))
         return error.exit_code
-    gone: list[str] = []
-
-    def end(why: str) -> None:
-        gone.append(why)
-        child.end(GRACE)
-
-    agent.on_gone(end)
-    agent.on_abort(end)
+    over: Notice[_Ending] = Notice()  # once, however many want it ended
+    over.on(lambda _: child.end(GRACE))
+    agent.on_gone(lambda why: over.happen(_Ending(why, why)))
+    agent.on_abort(lambda why: over.happen(_aborted(agent, why)))
     ended = child.wait()
-    if gone:
-        drive(agent.leave(AgentStatus.ABORTED, gone[0], ended.exit_code))
-        say_error(f"{gone[0]}; the command was ended: {ended}")
+    if over.value is not None:
+        drive(agent.leave(AgentStatus.ABORTED, over.value.why, ended.exit_code))
+        say_error(f"{over.value.said}; the command was ended: {ended}")
         return ABORTED
     drive(agent.leave(*_verdict(ended), ended.exit_code))
     return ended.exit_code

@@ -18,6 +18,7 @@ import click
 from attune_dsl.cli.acting import deputy, entered, explained, named, token_for
 from attune_dsl.cli.errors import ABORTED, DEADLOCK, OK, PEER_GONE, TERMINATED, TIMED_OUT, UNAVAILABLE, CliError
 from attune_dsl.cli.errors import UsageError as WrongUse
+from attune_dsl.cli.formats import one_line
 from attune_dsl.cli.options import Common, common_options, say
 from attune_dsl.exceptions import StoreUnavailable
 
@@ -31,6 +32,8 @@ _EXIT_CODES = {
     "aborted": ABORTED,
     "unavailable": UNAVAILABLE,
 }
+_LONG = 10_000
+"""Characters of the line that says why there is no signal; a long circle of agents has its room."""
 _UNCONFIRMED = "warning: the store did not confirm that the signal was taken; it may come again"
 
 
@@ -56,9 +59,10 @@ def wait(  # noqa: PLR0917 (click passes them all by name)
     Outside of "attune-dsl exec" this joins as NAME, for the time of the wait. The signal counts as taken once it is
     printed; if that fails, it stays in the mailbox.
 
-    Exit codes: 0 a signal was taken, 4 none came in time, 5 the source has ended, 6 it would have been a deadlock, 7
-    the store cannot be reached; 1 the agent id is taken or printing failed, 2 wrong usage. Without a signal the reason
-    is on standard error, and with --json an object with reason and detail on standard output.
+    Exit codes: 0 a signal was taken, 3 somebody asked NAME to stop, 4 none came in time, 5 the source has ended, 6 it
+    would have been a deadlock, 7 the store cannot be reached; 1 the agent id is taken or printing failed, 2 wrong
+    usage. Without a signal the reason is on standard error, and with --json an object with reason and detail on
+    standard output.
     """
     from attune_dsl.cli.logs import show_warnings
 
@@ -105,7 +109,8 @@ async def _as_agent(
     try:
         agent.touch(None, 0.0)
         outcome: Signal | NoSignal = await agent.handing(_print).wait(*types, **how)
-        status = AgentStatus.COMPLETED
+        error = agent.heeded or None
+        status = AgentStatus.ABORTED if error else AgentStatus.COMPLETED
     except Exception as failed:
         status, error = AgentStatus.FAILED, str(failed)
         raise
@@ -140,7 +145,7 @@ def _report(nothing: Signal | NoSignal, *, as_json: bool) -> int:
         from attune_dsl.cli.signal_json import encode
 
         click.echo(encode({"reason": nothing.reason.value, "detail": nothing.detail}))
-    say(f"{nothing.reason.value}: {nothing.detail}")
+    say(one_line(f"{nothing.reason.value}: {nothing.detail}", _LONG))
     return _EXIT_CODES[nothing.reason.value]
 
 

@@ -11,16 +11,18 @@ from attune_dsl.store import limits, scripts
 from attune_dsl.store.names import check_name
 
 
-async def abort(hub: Hub, reason: str, target: str | None, *, sender: Member | None, by: str) -> list[str] | None:
-    """Ask ``target`` to stop (``None``: all that live now, but the sender); return who was asked.
+async def abort(
+    hub: Hub, reason: str, target: str | None, *, sender: Member | None, by: str, but: str | None = None
+) -> list[str] | None:
+    """Ask ``target`` to stop (``None``: all that live now, but the sender, or ``but``); return who was asked.
 
-    ``None`` means that the store did not confirm it. ``sender`` is ``None`` where no agent asks. Raises ``ValueError``
-    for a reason that is empty or longer than 1,000 characters, and :class:`InvalidName`.
+    ``None`` means that the store did not confirm it. ``sender`` is ``None`` where no agent of this process asks. Raises
+    ``ValueError`` for a reason that is empty or longer than 1,000 characters, and :class:`InvalidName`.
     """
     check_reason(reason)
     if target is not None:
         check_name("target", target)
-    names = [target] if target is not None else await _others(hub, sender)
+    names = [target] if target is not None else await _others(hub, sender, but)
     if names is None:
         return None
     asked: list[str] = []
@@ -51,11 +53,12 @@ async def _ask(hub: Hub, names: list[str], reason: str, sender: Member | None, b
     return reply
 
 
-async def _others(hub: Hub, sender: Member | None) -> list[str] | None:
+async def _others(hub: Hub, sender: Member | None, but: str | None) -> list[str] | None:
     """Return the leases of all that live now: who takes one of these ids later is not meant."""
     now = int(hub.server_ms())
     leases = await hub.ask([hub.request(lambda _: ("ZRANGEBYSCORE", hub.keys.leases, now, "+inf"))])
     if not isinstance(leases, list):
         return None
     own = None if sender is None else sender.lease
-    return [name for lease in leases if (name := lease.decode(errors="replace")) != own]
+    names = [name for lease in leases if (name := lease.decode(errors="replace")) != own]
+    return [name for name in names if name.rpartition("#")[0] != but]

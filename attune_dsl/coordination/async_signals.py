@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, final, overload
 
 from attune_dsl.coordination.signals import DEFAULT_TIMEOUT
@@ -77,7 +77,7 @@ class AsyncSignals(Injectable):
         return await self._operations.broadcast(type, payload, ttl=ttl, late=late, key=key)
 
     @overload
-    async def wait(
+    def wait(
         self,
         a: SignalType[A],
         b: SignalType[B] = ...,
@@ -88,26 +88,27 @@ class AsyncSignals(Injectable):
         timeout: float | None = DEFAULT_TIMEOUT,
         require_alive: bool = False,
         deadlock: bool = True,
-    ) -> Signal[A | B | C] | NoSignal: ...
+    ) -> Coroutine[Any, Any, Signal[A | B | C] | NoSignal]: ...
     @overload
-    async def wait(
+    def wait(
         self,
         *types: str | SignalType[Any],
         source: str | None = None,
         timeout: float | None = DEFAULT_TIMEOUT,
         require_alive: bool = False,
         deadlock: bool = True,
-    ) -> Signal | NoSignal: ...
-    async def wait(
+    ) -> Coroutine[Any, Any, Signal | NoSignal]: ...
+    def wait(
         self,
         *types: str | SignalType[Any],
         source: str | None = None,
         timeout: float | None = DEFAULT_TIMEOUT,
         require_alive: bool = False,
         deadlock: bool = True,
-    ) -> Signal | NoSignal:
+    ) -> Coroutine[Any, Any, Signal | NoSignal]:
         """See :meth:`Signals.wait`."""
-        return await self._operations.wait(
+        # No coroutine of its own around that of the operation: thousands may wait at a time.
+        return self._operations.wait(
             types, source=source, timeout=timeout, require_alive=require_alive, deadlock=deadlock
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 from attrs import evolve
@@ -291,11 +292,8 @@ class MailOperations:
     # Shared
 
     def _waiter(self, types: Sequence[str], sources: Sequence[str], deadline: float | None) -> Waiter:
-        for type_ in types:
-            check_name("signal type", type_)
-        for source in sources:
-            check_name("source", source)
-        return Waiter(self._hub.reader.pump, deadline, frozenset(types), frozenset(sources))
+        wanted = _checked("signal type", *types), _checked("source", *sources)
+        return Waiter(self._hub.reader.pump, deadline, *wanted)
 
     async def _look(self) -> None:
         self._member.doing.did("looked into its mailbox")
@@ -364,6 +362,19 @@ def _wanted(waiter: Waiter) -> tuple[str, ...]:
     """Return what is waited for as a reader would say it."""
     senders = ("from", " or ".join(sorted(waiter.watched))) if waiter.watched else ()
     return (" or ".join(sorted(waiter.types)) or "any signal", *senders)
+
+
+@lru_cache(1024)
+def _names(what: str, *names: str) -> frozenset[str]:
+    """Return names as a set, once for all who wait for the same. Raises :class:`InvalidName`."""
+    return frozenset(check_name(what, name) for name in names)
+
+
+def _checked(what: str, *names: str) -> frozenset[str]:
+    try:
+        return _names(what, *names)
+    except TypeError:  # something that is no name, and cannot even be remembered
+        return frozenset(check_name(what, name) for name in names)
 
 
 def _deadline(timeout: float | None) -> float | None:

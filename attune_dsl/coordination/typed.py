@@ -17,6 +17,9 @@ from attune_dsl.store import codec
 Kinds: TypeAlias = Mapping[str, SignalType[Any]]
 """The declared ones among the types that were named, by their names."""
 
+_NONE: Final[Kinds] = {}
+"""For all waits that declare none: thousands may wait at a time."""
+
 Fit: TypeAlias = Callable[[Any], Any]
 """Turns a value into what is declared, or raises."""
 
@@ -31,7 +34,7 @@ def by_name(types: Sequence[Named]) -> tuple[Sequence[str], Kinds]:
 
     Raises :class:`UsageError` for two meanings of one name, and :class:`DeclarationError` as :func:`to_json`.
     """
-    kinds = {each.name: each for each in types if isinstance(each, SignalType)}
+    kinds = {each.name: each for each in types if isinstance(each, SignalType)} or _NONE
     if not kinds:
         return cast("Sequence[str]", types), kinds
     names = []

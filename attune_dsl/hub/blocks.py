@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from attune_dsl import clock
@@ -41,6 +42,7 @@ class Blocks:
         self._lock = threading.Lock()
         self._untold: dict[Member, float] = {}
         """With when each wait began to count."""
+        self._numbers = itertools.count(1)
         self._settled_at = 0.0
 
     def begin(self, member: Member, waiter: Waiter | None, is_alone: Callable[[], bool] | None) -> None:
@@ -139,12 +141,13 @@ class Blocks:
                 member.block_told = None if cursors is None else waiter
             if cursors is None:
                 return scripts.unblock(hub.keys, member.agent_id)
+            member.block_number = next(self._numbers)
             record = codec.encode_payload(self._record(member, waiter, *cursors))
             return scripts.block(hub.keys, member.agent_id, owner=member.owner, record=record)
 
         def learn(reply: Reply) -> None:
             if isinstance(reply, list) and reply:
-                self._close(member, waiter, [part.decode(errors="replace") for part in reply])
+                self._close(member, waiter, _spelled_out([part.decode(errors="replace") for part in reply]))
 
         request = hub.request(render)
         request.then = learn
@@ -155,6 +158,7 @@ class Blocks:
         return {
             "epoch": str(member.epoch),
             "since": member.since,
+            "wait": member.block_number,
             "source": next(iter(waiter.senders)),
             "types": sorted(waiter.types),
             "mail": mail,
@@ -162,20 +166,32 @@ class Blocks:
             "deadline": 0 if left is None else int(min(self._hub.server_ms() + left * 1000, LATEST)),
         }
 
-    def _close(self, member: Member, waiter: Waiter, cycle: list[str]) -> None:
-        """The wait would close a cycle; the store has forgotten it already."""
+    def told(self, fields: dict[bytes, bytes]) -> None:
+        """An inbox entry says that a wait of which the store was told is part of a cycle, and would be over first."""
+        try:
+            member = self._hub.members.get(fields[b"cycle"].decode())
+            named = int(fields[b"epoch"]), int(fields[b"wait"])
+            cycle = _spelled_out(codec.decode_words(fields[b"path"]))
+        except (KeyError, ValueError) as error:
+            self._hub.entries.skip("", fields, repr(error))
+            return
+        if member is not None and member.block_told is not None and named == (member.epoch, member.block_number):
+            self._close(member, member.block_told, cycle)
+
+    def _close(self, member: Member, waiter: Waiter, cycle: Cycle) -> None:
+        """The wait is part of a cycle; the store has forgotten it already."""
         with self._lock:
             if member.block_told is waiter:
                 member.block_told = None
             is_waiting = member.blocked_by is waiter
         if is_waiting:
-            waiter.break_off(Cycle(_spelled_out(cycle)))
+            waiter.break_off(cycle)
 
 
-def _spelled_out(cycle: list[str]) -> str:
-    """Return ``a waits for b: "x" → b waits for a: "y"``."""
+def _spelled_out(cycle: Sequence[str]) -> Cycle:
+    """Return ``a waits for b: "x" → b waits for a: "y"``. Raises ``ValueError`` for what makes no sense."""
     links = zip(cycle[::3], cycle[1::3], cycle[2::3], strict=True)
-    return " → ".join(f"{waiter} waits for {source}: {_named(types)}" for waiter, source, types in links)
+    return Cycle(" → ".join(f"{waiter} waits for {source}: {_named(types)}" for waiter, source, types in links))
 
 
 def _named(types: str) -> str:

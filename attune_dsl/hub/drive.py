@@ -82,39 +82,46 @@ class Ticket(Generic[T]):
         self._nudged = False
 
     def __await__(self) -> Generator[Any, None, bool]:
-        if not self.done:
-            loop = running_loop()
-            if loop is None:
-                yield self
-            else:
-                yield from self._suspend(loop)
-        return self.done
-
-    def _suspend(self, loop: asyncio.AbstractEventLoop) -> Generator[Any, None, None]:
-        future: asyncio.Future[None] = loop.create_future()
-        thread = threading.get_ident()
-
-        def resolve() -> None:
-            if not future.done():
-                future.set_result(None)
-
-        def wake() -> None:
-            if threading.get_ident() == thread:
-                resolve()
-            elif not loop.is_closed():
-                loop.call_soon_threadsafe(resolve)
-
+        # One generator, because thousands may wait at a time.
+        if self.done:
+            return True
+        loop = running_loop()
+        if loop is None:
+            yield self
+            return self.done
         self.source.watch(loop)
-        self.wake = wake
+        self.wake = rouser = _Rouser(loop)
         remaining = self.remaining()
-        timer = None if remaining is None else loop.call_later(max(0.0, remaining), resolve)
+        timer = None if remaining is None else loop.call_later(max(0.0, remaining), rouser)
         try:
             if not self.done:
-                yield from future
+                yield from rouser.future
         finally:
             self.wake = None
             if timer is not None:
                 timer.cancel()
+        return self.done
+
+
+class _Rouser:
+    """Wakes the task that waits for ``future``, from any thread. An object: closures would take twice as much."""
+
+    __slots__ = ("_loop", "_thread", "future")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop, self._thread = loop, threading.get_ident()
+        self.future: asyncio.Future[None] = loop.create_future()
+
+    def resolve(self) -> None:
+        """Wake it; on the loop's own thread."""
+        if not self.future.done():
+            self.future.set_result(None)
+
+    def __call__(self) -> None:
+        if threading.get_ident() == self._thread:
+            self.resolve()
+        elif not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self.resolve)
 
 
 class Strand:

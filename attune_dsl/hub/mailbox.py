@@ -38,6 +38,10 @@ class Entry:
     for_newcomers: bool = True
 
 
+_NOBODY: Final[Mapping[str, Gone]] = {}
+"""For all waits whose senders live: thousands may wait at a time."""
+
+
 class Waiter(Ticket[Entry | None]):
     """Waits for the first entry that fits ``types`` and ``senders`` (empty: any).
 
@@ -51,13 +55,13 @@ class Waiter(Ticket[Entry | None]):
         super().__init__(source, deadline)
         self.types = types
         self.senders = self.watched = senders
-        self.all_gone: dict[str, Gone] = {}
+        self.all_gone: Mapping[str, Gone] = _NOBODY
         self.ending: Ending | None = None
 
     def break_off(self, ending: Ending) -> None:
         """End the wait as if its time was over: what was sent before is found by a last look."""
         if isinstance(ending, Gone):
-            self.all_gone[ending.agent_id] = ending
+            self.all_gone = {**self.all_gone, ending.agent_id: ending}
         if not self.is_aborted:  # that is final; the end of a sender need not be
             self.ending = ending
         self.deadline = clock.monotonic()

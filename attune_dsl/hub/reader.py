@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol
 from attune_dsl import clock
 from attune_dsl.hub.aborts import Aborts
 from attune_dsl.hub.barriers import Barriers
+from attune_dsl.hub.blocks import Blocks
 from attune_dsl.hub.entries import EntryReader
 from attune_dsl.hub.mailbox import Entry
 from attune_dsl.hub.member import Member
@@ -16,13 +17,17 @@ from attune_dsl.hub.pump import Pump
 from attune_dsl.hub.sources import Sources
 from attune_dsl.hub.watch import Watches
 from attune_dsl.store import codec
-from attune_dsl.store.connection import Connection, ConnectionLost, Reply, ReplyError, pack_command
+from attune_dsl.store.connection import Connection, ConnectionLost, Reply, ReplyError, pack
 from attune_dsl.store.keys import Keys
+from attune_dsl.store.scripts import Command
 
 BLOCK: Final = 10.0
 """Seconds after which a read without news returns and is asked again."""
 SILENCE: Final = 12.0
 """Seconds without any answer after which the connection counts as dead: a half-open one never tells."""
+
+TRIM: Final = 200
+"""Entries read after which the inbox is trimmed with the next read; a burst would fill it before the next beat."""
 
 
 class Owner(Protocol):
@@ -59,6 +64,10 @@ class Owner(Protocol):
         """Whom the agents wait for."""
 
     @property
+    def blocks(self) -> Blocks:
+        """Who waits and does nothing else."""
+
+    @property
     def aborts(self) -> Aborts:
         """Who was asked to stop."""
 
@@ -78,6 +87,7 @@ class Reader:
         self._watches = owner.watches
         self._asking = threading.Lock()
         self._owed = False
+        self._untrimmed = 0
         self._connection: Connection | None = None
         self._inbox = ""
         self._cursors: tuple[str, ...] = ("", "")
@@ -127,8 +137,12 @@ class Reader:
             cursors = self._cursors
             if timeline := self._watches.cursor:
                 names, cursors = (*names, self._keys.timeline), (*cursors, timeline)
+            commands: list[Command] = [("XREAD", "BLOCK", int(BLOCK * 1000), "STREAMS", *names, *cursors)]
+            if self._untrimmed >= TRIM:
+                self._untrimmed = 0
+                commands.insert(0, ("XTRIM", self._inbox, "MINID", cursors[0]))
             try:
-                connection.write(pack_command(("XREAD", "BLOCK", int(BLOCK * 1000), "STREAMS", *names, *cursors)))
+                connection.write(pack(commands))
             except ConnectionLost as error:
                 lost = error
             else:
@@ -138,6 +152,8 @@ class Reader:
     def _on_reply(self, reply: Reply) -> None:
         if isinstance(reply, ReplyError):
             raise ConnectionLost(f"the server refused to be read: {reply}")
+        if isinstance(reply, int):
+            return  # how many entries were trimmed
         inbox, broadcasts, events = self._split(reply)
         inbox_id, broadcast_id = self._cursors
         self._cursors = (
@@ -145,6 +161,7 @@ class Reader:
             broadcasts[-1][0].decode() if broadcasts else broadcast_id,
         )
         self._owed = True
+        self._untrimmed += len(inbox)
         if events:
             self._watches.read(events)
         if len(inbox) + len(broadcasts) > 1:
@@ -184,6 +201,8 @@ class Reader:
             self._owner.sources.ended(fields)
         elif b"here" in fields:
             self._owner.sources.began(fields)
+        elif b"cycle" in fields:
+            self._owner.blocks.told(fields)
         elif b"barrier" in fields:
             self._owner.barriers.told(fields)
         elif b"abort" in fields:

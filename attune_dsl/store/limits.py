@@ -16,7 +16,7 @@ SIGNAL_TTL: Final = 100 * 365 * 24 * 3600
 """Longest time that a signal waits for its receiver, in seconds; the store could not add up more."""
 INLINE_BYTES: Final = 8 * 1024
 """A signal up to this size is copied into the inbox; of a larger one the inbox gets a pointer."""
-INBOX_COUNT: Final = 1_000
+INBOX_COUNT: Final = 10_000
 """Most entries in a hub's inbox; beyond, one ``resync`` entry replaces them all."""
 BEAT_CHUNK: Final = 1_000
 """Most leases renewed by one command, so that the server serves others in between."""

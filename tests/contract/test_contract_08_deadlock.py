@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -222,27 +223,72 @@ def test_more_mail_than_is_looked_at_prevents_it(
 
 
 @pytest.mark.parametrize(
-    ("others", "own", "is_one"),
+    ("first", "second", "learns"),
     [
-        (None, None, True),
-        (None, 60, True),
-        (60, None, False),
-        (60, 90, False),
-        (90, 60, True),
-        (0.09, 0.09, False),
+        (None, None, "second"),
+        (None, 60, "second"),
+        (60, None, "first"),
+        (60, 60, "first"),
+        (60, 90, "first"),
+        (90, 60, "second"),
     ],
 )
-def test_deadlines(store: Store, peers: Peers, others: float | None, own: float | None, is_one: bool) -> None:
-    """§5.8: no alarm if another one gives up before; what is about to end does not count as blocked."""
+def test_who_would_give_up_first_learns_of_it(  # noqa: PLR0917
+    store: Store, peers: Peers, first: float | None, second: float | None, learns: str
+) -> None:
+    """§5.8: its wait is in vain; the others learn nothing and wait on."""
     a, b = people(peers, "a", "b")
-    waiting = Awaited(alone(a).wait, "x", source="b", timeout=others)
-    wait_until(lambda: record(store, "a") is not None or waiting.is_over)
-    if is_one:
-        assert closing(b, "a", "y", timeout=own)
-    elif own == 0.09:
-        assert Awaited(alone(b).wait, "y", source="a", timeout=own).result().reason is Reason.TIMEOUT
-    else:
-        blocked(store, b, "a", "y", timeout=own)
+    waiting = blocked(store, a, "b", "x", timeout=first)
+    if learns == "second":
+        assert closing(b, "a", "y", timeout=second)
+        assert not waiting.is_over
+        assert known(store) == {"a"}
+        return
+    other = Awaited(alone(b).wait, "y", source="a", timeout=second)
+    assert deadlock_of(waiting.result()) == 'a waits for b: "x" → b waits for a: "y"'
+    wait_until(lambda: known(store) == {"b"})
+    assert not other.is_over
+    a.signals.send("y", "b")
+    assert other.result()
+
+
+def test_who_learns_of_it_is_told_the_cycle_from_its_own_place(store: Store, peers: Peers) -> None:
+    """§5.8: three agents of three processes; the one in the middle would give up first."""
+    a, b, c = people(peers, "a", "b", "c")
+    waits = [blocked(store, a, "b", "x", timeout=90), blocked(store, b, "c", "y", timeout=60)]
+    waits.append(Awaited(alone(c).wait, "z", source="a", timeout=75))
+
+    assert deadlock_of(waits[1].result()) == 'b waits for c: "y" → c waits for a: "z" → a waits for b: "x"'
+    wait_until(lambda: known(store) == {"a", "c"})
+    assert [wait.is_over for wait in waits] == [False, True, False]
+
+
+def test_what_is_about_to_end_does_not_count_as_blocked(store: Store, peers: Peers) -> None:
+    """§5.8: its agent may know that its time is over earlier than the store."""
+    a, b = people(peers, "a", "b")
+    waiting = Awaited(alone(a).wait, "x", source="b", timeout=0.09)
+    assert Awaited(alone(b).wait, "y", source="a", timeout=0.09).result().reason is Reason.TIMEOUT
+    assert waiting.result().reason is Reason.TIMEOUT
+
+
+@pytest.mark.parametrize(
+    "change", [{"epoch": "0"}, {"wait": "0"}, {"cycle": "nobody"}, {"path": "{"}, {"path": '["a"]'}, {"epoch": "x"}]
+)
+def test_a_word_that_is_not_about_this_wait_ends_none(store: Store, peers: Peers, change: dict[str, str]) -> None:
+    """§5.8, §5.12: it is late, or forged."""
+    (a,) = people(peers, "a")
+    waiting = blocked(store, a, "b", "x")
+    held = record(store, "a")
+    assert held is not None
+    path = json.dumps(["a", "b", '["x"]', "b", "a", '["y"]'])
+    word = {"cycle": "a", "epoch": held["epoch"], "wait": str(held["wait"]), "path": path}
+    inbox = f"{store.prefix}inbox:{a.hub.commands.link}"
+    store.redis.xadd(inbox, {**word, **change})  # type: ignore[arg-type]
+    peers.join("ops", url=peers.elsewhere()).signals.send("other", "a")
+    wait_until(lambda: a.member.mailbox.mail_order)
+    assert not waiting.is_over
+    store.redis.xadd(inbox, word)  # type: ignore[arg-type]
+    assert deadlock_of(waiting.result()) == 'a waits for b: "x" → b waits for a: "y"'
 
 
 def not_told(store: Store, peer: Peer, *waits: Callable[[], Any]) -> list[Awaited]:

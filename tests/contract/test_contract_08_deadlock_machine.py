@@ -2,7 +2,7 @@
 
 Hubs learn late: mail that is stored and not received, waits that have ended and of which the store was not told yet,
 sources that have ended and joined again. Whatever the interleaving, the script must name a cycle if, and only if, each
-of its members really waits for the next and would go on doing so.
+of its members really waits for the next and would go on doing so; and tell it the one that would give up first.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ TTL = 60_000
 
 agents = st.sampled_from(NAMES)
 kinds = st.sampled_from([(), (), ("x",), ("x", "y")])
+RANKS = {"near": 1, "far": 2, "none": 3}
 limits_of_waits = st.sampled_from(["none", "none", "none", "near", "far", "soon"])
 
 
@@ -51,6 +52,7 @@ class Participant:
         self.types: tuple[str, ...] = ()
         self.limit = "none"
         self.is_told = self.is_over = False
+        self.number = 0
         self.taken: Parcel | None = None
 
     @property
@@ -77,7 +79,7 @@ class Deadlocks(RuleBasedStateMachine):
             self.run(command)
         self.people = {name: Participant() for name in NAMES}
         self.parcels: list[Parcel] = []
-        self.found = 0
+        self.found = self.found_elsewhere = self.waits_told = 0
         for name in NAMES:
             self.join(name)
 
@@ -95,6 +97,7 @@ class Deadlocks(RuleBasedStateMachine):
         """Join, or join again over a new link: the store forgets its wait, and the hub tells it anew."""
         me = self.people[name]
         me.links += 1
+        self.run(scripts.open_inbox(self.keys, f"{name}.{me.links}", ttl_ms=TTL))
         reply = self.run(
             scripts.join(
                 self.keys,
@@ -236,10 +239,15 @@ class Deadlocks(RuleBasedStateMachine):
         me = self.people[name]
         if not me.waits or me.is_told:
             return
-        expected = self.cycle(name)
+        cycle = self.cycle(name)
+        first = self.first_to_end(cycle)
+        expected = cycle if first == name else []
+        self.waits_told += 1
+        me.number = self.waits_told
         record = {
             "epoch": str(me.epoch),
             "since": me.epoch,
+            "wait": me.number,
             "source": me.source,
             "types": sorted(me.types),
             "mail": me.received[0],
@@ -247,15 +255,41 @@ class Deadlocks(RuleBasedStateMachine):
             "deadline": self.deadline(me),
         }
         reply = self.run(scripts.block(self.keys, name, owner=me.owner, record=json.dumps(record).encode()))
-        assert [part.decode() for part in reply[::3]] == expected
-        for waiter, source, types in zip(reply[::3], reply[1::3], reply[2::3], strict=True):
+        self.check(reply, expected)
+        me.is_told = True
+        told = self.told(first)
+        if first is None or first == name:
+            assert told is None
+        else:
+            other = self.people[first]
+            assert told is not None
+            assert (int(told[b"epoch"]), int(told[b"wait"])) == (other.epoch, other.number)
+            at = cycle.index(first)
+            self.check([part.encode() for part in json.loads(told[b"path"])], cycle[at:] + cycle[:at])
+            self.found_elsewhere += 1
+        if first is not None:
+            self.found += 1
+            self.people[first].forget_wait()
+
+    def check(self, path: list[bytes], expected: list[str]) -> None:
+        """Is this the cycle, with what each of its members waits for?"""
+        assert [part.decode() for part in path[::3]] == expected
+        for waiter, source, types in zip(path[::3], path[1::3], path[2::3], strict=True):
             other = self.people[waiter.decode()]
             assert (source.decode(), sorted(other.types)) == (other.source, list(json.loads(types)))
-        if expected:
-            self.found += 1
-            me.forget_wait()
-        else:
-            me.is_told = True
+
+    def told(self, name: str | None) -> dict[bytes, bytes] | None:
+        """What the agent's hub is told of a cycle, if anything."""
+        if name is None:
+            return None
+        inbox = self.keys.inbox(f"{name}.{self.people[name].links}")
+        entries = [fields for _, fields in self.store.redis.xrange(inbox)]  # type: ignore[union-attr]
+        self.store.redis.xtrim(inbox, maxlen=0)
+        return next((fields for fields in entries if b"cycle" in fields), None)
+
+    def first_to_end(self, cycle: list[str]) -> str | None:
+        """The one that gives up first; of several, the one that came last."""
+        return min(cycle, key=lambda name: RANKS[self.people[name].limit], default=None)
 
     def deadline(self, me: Participant) -> int:
         """Near and far are the same for all, so that some are equal; soon is too soon to count."""
@@ -270,7 +304,6 @@ class Deadlocks(RuleBasedStateMachine):
 
     def cycle(self, closer: str) -> list[str]:
         """The cycle of agents that are really blocked; empty if there is none."""
-        ranks = {"near": 1, "far": 2, "none": 3}
         found, name = [], closer
         while name not in found:
             me = self.people[name]
@@ -279,8 +312,6 @@ class Deadlocks(RuleBasedStateMachine):
             if not (me.is_there and me.waits and is_known) or me.has_lapsed or me.limit == "soon":
                 return []
             if any(self.fits(name, parcel) for parcel in unread):
-                return []
-            if self.people[closer].limit == "soon" or ranks[me.limit] < ranks[self.people[closer].limit]:
                 return []
             found.append(name)
             name = str(me.source)

@@ -1,10 +1,11 @@
 -- An agent waits for one other and does nothing else meanwhile. Does that close a cycle of agents that wait so for each
--- other? Then nothing of it is kept: its wait will end. Else it is, for those that come to wait.
+-- other? Then the wait that would be over first ends now: nothing of it is kept. Else it is, for those that come to wait.
 -- KEYS  agent:<id> waits leases broadcast
 -- ARGV  owner id prefix record
--- The record is JSON: epoch, since (its first epoch), source, types, mail and broadcast (orders received so far), deadline
--- (ms of the server's clock, 0: none).
--- Returns the cycle as {agent, source, its types as JSON, …}, empty if there is none.
+-- The record is JSON: epoch, since (its first epoch), wait (a number), source, types, mail and broadcast (orders received
+-- so far), deadline (ms of the server's clock, 0: none).
+-- Returns the cycle as {agent, source, its types as JSON, …}, empty if there is none, or if it is another's wait that
+-- ends: that one's hub is told through its inbox.
 -- What is kept is the namespace's order and the record: '<order> <record>'.
 if not owns(KEYS[1], ARGV[1]) then return {} end
 local now, prefix, unread = clock(), ARGV[3], CYCLE_SCAN
@@ -44,13 +45,13 @@ local function has_come(wait, stream, after, taken)
   end
 end
 
--- What an agent is blocked by, if it is for certain, and for as long as `deadline` at least. `awaited` is the order when
--- the one began that waits for it: has it ended since then, that wait ends.
-local function blocked(id, text, deadline, awaited)
+-- What an agent is blocked by, if it is for certain. `awaited` is the order when the one began that waits for it: has it
+-- ended since then, that wait ends.
+local function blocked(id, text, awaited)
   local readable, wait = pcall(cjson.decode, text or '')
   if not readable or type(wait) ~= 'table' then return nil end
   wait.id = id
-  if wait.deadline ~= 0 and (wait.deadline <= now + CLOSE or deadline == 0 or wait.deadline < deadline) then return nil end
+  if wait.deadline ~= 0 and wait.deadline <= now + CLOSE then return nil end
   local held = redis.call('HMGET', prefix .. 'agent:' .. id, 'epoch', 'prior', 'extended')
   if held[1] ~= wait.epoch or (tonumber(held[2] or '') or 0) >= awaited then return nil end
   local lease = tonumber(redis.call('ZSCORE', KEYS[3], id .. '#' .. wait.epoch) or '')
@@ -60,17 +61,51 @@ local function blocked(id, text, deadline, awaited)
   return wait
 end
 
+-- The one that gives up first ends the deadlock anyway, and its wait is in vain: it is told now, the others wait on. Of
+-- those that would give up at the same time, or never, it is the one that comes last.
+local function first_to_end(waits)
+  local first = waits[1]
+  for _, wait in ipairs(waits) do
+    if wait.deadline ~= 0 and (first.deadline == 0 or wait.deadline < first.deadline) then first = wait end
+  end
+  return first
+end
+
+local function spelled_out(waits, first)
+  local cycle, start = {}, 1
+  for i, wait in ipairs(waits) do
+    if wait == first then start = i end
+  end
+  for i = start, start + #waits - 1 do
+    local wait = waits[(i - 1) % #waits + 1]
+    cycle[#cycle + 1], cycle[#cycle + 2], cycle[#cycle + 3] = wait.id, wait.source, cjson.encode(wait.types)
+  end
+  return cycle
+end
+
+local function tell(wait, cycle)
+  local link = string.match(redis.call('HGET', prefix .. 'agent:' .. wait.id, 'owner') or '', '@(.+)$')
+  if link then
+    post(prefix .. 'inbox:' .. link, 'cycle', wait.id, 'epoch', wait.epoch, 'wait', tostring(wait.wait),
+      'path', cjson.encode(cycle))
+  end
+end
+
 local own = cjson.decode(ARGV[4])
-local id, text, order, awaited, cycle = ARGV[2], ARGV[4], math.huge, math.huge, {}
+local id, text, order, awaited, waits = ARGV[2], ARGV[4], math.huge, math.huge, {}
 for _ = 1, CYCLE_COUNT do
-  local readable, wait = pcall(blocked, id, text, own.deadline, awaited)
+  local readable, wait = pcall(blocked, id, text, awaited)
   if not readable or not wait then break end
-  cycle[#cycle + 1], cycle[#cycle + 2], cycle[#cycle + 3] = id, wait.source, cjson.encode(wait.types)
+  waits[#waits + 1] = wait
   id, awaited = wait.source, order
   if id == ARGV[2] then
     if (tonumber(redis.call('HGET', KEYS[1], 'prior') or '') or 0) >= awaited then break end
-    redis.call('HDEL', KEYS[2], id)
-    return cycle
+    local first = first_to_end(waits)
+    local cycle = spelled_out(waits, first)
+    redis.call('HDEL', KEYS[2], first.id)
+    if first == waits[1] then return cycle end
+    tell(first, cycle)
+    break
   end
   local known
   known, text = string.match(redis.call('HGET', KEYS[2], id) or '', '^(%d+) (.*)$')

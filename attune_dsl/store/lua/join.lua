@@ -52,7 +52,8 @@ if not (epoch and not ended_at and held[6] == hub and takeover ~= '1') then
     local lapsed = (tonumber(held[12] or '') or 0) + (tonumber(held[10] or '') or 0)
     if held[6] ~= hub then died_at = fmt(math.min(tonumber(ended_at), lapsed)) end
   else
-    died_at, reason = '0', ''
+    -- Not `died_at`: what one that died may have taken, and one that ended in order has left alone, is still there.
+    reason = ''
   end
   if epoch then
     redis.call('ZREM', KEYS[2], id .. '#' .. epoch)
