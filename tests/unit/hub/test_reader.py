@@ -20,16 +20,6 @@ LATER = 4_000_000_000_000
 KEYS = Keys("team")
 
 
-class AskedSources:
-    """Notes how often all agents that are waited for were to be asked about again."""
-
-    def __init__(self) -> None:
-        self.restarts = 0
-
-    def restart(self) -> None:
-        self.restarts += 1
-
-
 class Owner:
     """A hub that only notes what it is told."""
 
@@ -42,7 +32,7 @@ class Owner:
         self.losses: list[str] = []
         self.expelled: list[tuple[str, str]] = []
         self.watches = Watches(self)  # type: ignore[arg-type]
-        self.sources = AskedSources()
+        self.times_asked_again = 0
 
     def unattended(self) -> None:
         """Nothing is read here."""
@@ -52,6 +42,9 @@ class Owner:
 
     def refresh(self, member: Member) -> None:
         self.refreshed.append(member.agent_id)
+
+    def ask_again(self) -> None:
+        self.times_asked_again += 1
 
     def expel(self, member: Member, by: str) -> None:
         self.expelled.append((member.agent_id, by))
@@ -183,7 +176,7 @@ def test_a_resync_makes_all_look(owner: Owner, reader: Reader) -> None:
 
     reader._on_reply(reply(inbox=[[b"2-1", [b"resync", b"1"]]]))
 
-    assert (owner.refreshed, owner.sources.restarts) == (["a", "b"], 1)
+    assert (owner.refreshed, owner.times_asked_again) == (["a", "b"], 1)
 
 
 def test_a_copy_with_an_incredible_order_makes_its_agent_look(owner: Owner, reader: Reader) -> None:
