@@ -228,7 +228,8 @@ class AgentRecord:
     the last proof of life and the last proof of work; all that ends in ``_at`` is seconds since the epoch by that
     clock. ``activity`` is what the agent last did. ``stalled_at`` is when it made its last progress, if that is longer
     ago than ``stall_after`` seconds; it is ``None`` for one that is not stalled. ``cost`` is what its run reported so
-    far, ``exit_code`` that of a command that ran as this agent. ``kept_until`` is when an ended one leaves the listing.
+    far, ``exit_code`` that of a command that ran as this agent. ``abort`` is why it was asked to stop, and by whom.
+    ``kept_until`` is when an ended one leaves the listing.
     """
 
     agent_id: str
@@ -246,6 +247,7 @@ class AgentRecord:
     cost: float | None = None
     error: str | None = None
     exit_code: int | None = None
+    abort: str | None = None
     stage_started_at: float | None = None
     stalled_at: float | None = None
     stall_after: float | None = None

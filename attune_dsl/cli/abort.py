@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
@@ -36,7 +35,7 @@ class Answers(NamedTuple):
 @click.option("--all", "is_for_all", is_flag=True, help="All that live now, but not the one that asks.")
 @common_options
 def command(common: Common, agent_ids: tuple[str, ...], reason: str, is_for_all: bool) -> int:
-    """Ask agents to stop: attune-dsl abort AGENT --reason "the disk is full"
+    """Ask agents to stop, such as: attune-dsl abort nightly-1 nightly-2 --reason "the disk is full".
 
     Their waits end at once, an async stage is cancelled, a sync one stops at its next call into the context, and a
     command under "attune-dsl exec" gets SIGTERM, later SIGKILL. They end as aborted. This does not wait for that; to
@@ -59,7 +58,7 @@ def command(common: Common, agent_ids: tuple[str, ...], reason: str, is_for_all:
             raise Unavailable(_unconfirmed(answers.unconfirmed))
         if is_for_all and not answers.asked:
             say(f"nobody else is alive in {where}" if token_for(None) else f"nobody is alive in {where}")
-        _report(hub, answers.not_alive, where)
+        _report(hub, answers, where)
     return FAILED if answers.not_alive else OK
 
 
@@ -153,7 +152,6 @@ def _print(answers: Answers, *, as_json: bool) -> None:
         return
     for name in answers.asked:
         click.echo(f"{name}: asked to stop")
-    sys.stdout.flush()  # before the errors, also where both go into one file
 
 
 def _unconfirmed(targets: Sequence[str | None]) -> str:
@@ -162,28 +160,29 @@ def _unconfirmed(targets: Sequence[str | None]) -> str:
     return f"the store did not confirm that {whom} was asked to stop; asking again does no harm"
 
 
-def _report(hub: Hub, missing: Sequence[str], where: str) -> None:
+def _report(hub: Hub, answers: Answers, where: str) -> None:
     """Say who could not be asked, why, and who may have been meant."""
     from attune_dsl.coordination.listing import Listing
     from attune_dsl.hub.drive import drive
 
-    if not missing:
+    if not answers.not_alive:
         return
     try:
         agents = drive(Listing(hub).agents())
     except StoreUnavailable:
         agents = []  # no advice then
-    for name in missing:
-        say_error(_not_alive(name, agents, where))
+    # Those that were asked just now were alive, though they may have ended by now.
+    live = [agent for agent in agents if not agent.status.is_final or agent.agent_id in answers.asked]
+    for name in answers.not_alive:
+        say_error(_not_alive(name, agents, live, where))
 
 
-def _not_alive(name: str, agents: Sequence[AgentRecord], where: str) -> str:
-    live = [agent for agent in agents if not agent.status.is_final]
+def _not_alive(name: str, agents: Sequence[AgentRecord], live: Sequence[AgentRecord], where: str) -> str:
     ended = next((agent for agent in agents if agent.agent_id == name and agent.status.is_final), None)
     namesakes = [agent.agent_id for agent in live if name in (agent.display_name, agent.workflow, agent.run_id)]
-    hint = (
-        f"; it is the name of {', '.join(namesakes)}" if namesakes else did_you_mean(name, [a.agent_id for a in live])
-    )
+    hint = did_you_mean(name, [agent.agent_id for agent in live])
+    if namesakes:
+        hint = f"; it is the name of {', '.join(namesakes)}"
     if ended is not None:
         return f"agent {name!r} in {where} is not alive: it ended as {ended.status.value}{hint}"
     return f"no agent {name!r} is alive in {where}{hint or '; to see who is: attune-dsl agents'}"

@@ -89,6 +89,7 @@ def _facts(agent: AgentRecord, *, unicode: bool) -> list[tuple[str, Text | str]]
         ("last did", agent.activity or ""),
         ("note", "" if agent.note and agent.note in (agent.activity or "") else agent.note or ""),
         ("error", Text(_printable(agent.error or ""), style="red")),
+        ("abort asked", agent.abort or ""),
         ("exit code", "" if agent.exit_code is None else str(agent.exit_code)),
         ("beat", _ago(agent.beat_age)),
         ("moved", _moved(agent)),

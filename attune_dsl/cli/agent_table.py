@@ -31,6 +31,9 @@ _COLUMNS = (
     Column("remark", 4, least=28),
 )
 
+_WIDE: Final = 100
+"""Cells of a window in which there is room for whole words."""
+
 _LIVE: Final = 3
 _RANKS: Final = {"lost": 0, "stalled": 1, "failed": 2, "aborted": 4, "cancelled": 5, "completed": 6}
 """Where a state stands in the order of trouble; those that are not named are alive and well."""
@@ -56,10 +59,11 @@ def _place(agent: AgentRecord) -> tuple[int, float, str, int]:
 
 def agent_table(agents: Sequence[AgentRecord], width: int, *, unicode: bool = True) -> Table:
     """Build the table for ``width`` cells; ages are since the last beat and the last progress."""
-    return table(_COLUMNS, [_cells(agent, unicode=unicode) for agent in agents], width)
+    is_wide = width >= _WIDE
+    return table(_COLUMNS, [_cells(agent, unicode=unicode, is_wide=is_wide) for agent in agents], width)
 
 
-def _cells(agent: AgentRecord, *, unicode: bool) -> list[Text]:
+def _cells(agent: AgentRecord, *, unicode: bool, is_wide: bool) -> list[Text]:
     ended = "dim" if agent.status.is_final else ""
     colour = style.colour(agent.state)
     texts = [
@@ -67,7 +71,7 @@ def _cells(agent: AgentRecord, *, unicode: bool) -> list[Text]:
         (agent.agent_id, ended or "bold"),
         (agent.display_name, ended),
         (agent.workflow, ended),
-        (_state(agent), colour),
+        (_state(agent, is_wide=is_wide), colour),
         (agent.stage, ended),
         (formats.percent(agent.progress), ended),
         (formats.age(agent.beat_age), ended),
@@ -80,14 +84,27 @@ def _cells(agent: AgentRecord, *, unicode: bool) -> list[Text]:
     return [Text(formats.one_line(text or ""), style=look) for text, look in texts]
 
 
-def _state(agent: AgentRecord) -> str:
-    """Return the state; where it is trouble that lasts, with for how long."""
+def _state(agent: AgentRecord, *, is_wide: bool) -> str:
+    """Return the state; where it is trouble that lasts, with for how long; and whether it should have stopped."""
     age = {"lost": agent.beat_age, "stalled": agent.progress_age}.get(agent.state)
-    return f"{agent.state} {formats.about(age)}".rstrip()
+    state = f"{agent.state} {formats.about(age)}".rstrip()
+    if not _should_stop(agent):
+        return state
+    return f"{state}, abort asked" if is_wide else f"{state}, abort"
+
+
+def _should_stop(agent: AgentRecord) -> bool:
+    """Whether the agent was asked to stop and has not ended yet."""
+    return agent.abort is not None and not agent.status.is_final
 
 
 def remark(agent: AgentRecord) -> str:
-    """Return what there is to say: an error, what it last did where it moves no more, else its note."""
+    """Return what there is to say: an abort that it has not followed yet, an error, what it last did, or its note.
+
+    What it last did is of interest where it moves no more.
+    """
+    if _should_stop(agent):
+        return f"abort: {agent.abort}"
     if agent.error or (agent.status in (AgentStatus.STARTING, AgentStatus.RUNNING) and not agent.is_stalled):
         return agent.error or agent.note or ""
     if agent.status.is_final and agent.status is not AgentStatus.LOST:

@@ -27,8 +27,8 @@ COMMANDS: Final = {
     "exec": Lazy("exec", "Run any command as an agent, with a heartbeat."),
     "progress": Lazy("progress", "Say how far the command is; for use under exec."),
     "signals": Lazy("signals", "Send signals to agents, and wait for them."),
-    "agents": Lazy("agents", "Show who is alive, how far each one is, and who ended lately."),
     "abort": Lazy("abort", "Ask agents to stop."),
+    "agents": Lazy("agents", "Show who is alive, how far each one is, and who ended lately."),
     "store": Lazy("store", "Start, look at or stop the embedded server."),
     "memory": Lazy("store", "The same as store.", hidden=True),
 }

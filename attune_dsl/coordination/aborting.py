@@ -27,7 +27,8 @@ async def abort(
         return None
     asked: list[str] = []
     for start in range(0, len(names), limits.ABORT_CHUNK):
-        reply = await _ask(hub, names[start : start + limits.ABORT_CHUNK], reason, sender, by)
+        chunk = names[start : start + limits.ABORT_CHUNK]
+        reply = await _ask(hub, chunk, reason, sender, by, leases=target is None)
         if not isinstance(reply, list):
             return asked or None
         asked += [agent_id.decode(errors="replace") for agent_id in reply]
@@ -35,18 +36,19 @@ async def abort(
 
 
 def check_reason(reason: str) -> str:
-    """Return the reason of an abort. Raises ``ValueError`` for one that is empty or too long."""
+    """Return the reason of an abort. Raises ``ValueError`` for one that is empty, too long or not encodable."""
     if not isinstance(reason, str) or not reason.strip() or len(reason) > limits.REASON_LENGTH:
         shown = f"{len(reason):,}" if isinstance(reason, str) and reason.strip() else repr(reason)
         raise ValueError(f"the reason of an abort is a text of 1 to {limits.REASON_LENGTH:,} characters, not {shown}")
+    reason.encode()  # a lone surrogate could not be sent: UnicodeEncodeError is a ValueError
     return reason
 
 
-async def _ask(hub: Hub, names: list[str], reason: str, sender: Member | None, by: str) -> Any:
+async def _ask(hub: Hub, names: list[str], reason: str, sender: Member | None, by: str, *, leases: bool) -> Any:
     def owner() -> tuple[str, str] | None:
         return None if sender is None else (sender.agent_id, sender.owner)
 
-    request = hub.request(lambda _: scripts.abort(hub.keys, names, sender=owner(), by=by, reason=reason))
+    request = hub.request(lambda _: scripts.abort(hub.keys, names, sender=owner(), by=by, reason=reason, leases=leases))
     reply = await hub.ask([*([] if sender is None else hub.unsaid(sender)), request])
     if reply == b"fenced":
         log.warning("abort.fenced", agent_id=by, advice="the agent id has another owner now")

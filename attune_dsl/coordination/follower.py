@@ -234,4 +234,4 @@ def _difference(before: AgentRecord | None, after: AgentRecord) -> ChangeKind | 
 
 
 def _said(agent: AgentRecord) -> tuple[object, ...]:
-    return agent.status, agent.stage, agent.attempt, agent.progress, agent.note, agent.cost
+    return agent.status, agent.stage, agent.attempt, agent.progress, agent.note, agent.cost, agent.abort

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 from attrs import evolve
 
@@ -142,7 +142,7 @@ class MailOperations:
         try:
             await waiter
             has_looked = True
-            if not waiter.done and not self._is_pointless():
+            if not waiter.done and not self._is_pointless() and not self._is_halted(waiter):
                 has_looked = await self._hub.look([member])  # every wait ends with one more look into the store
             if not has_looked and not self._hub.link.up and not waiter.is_aborted:
                 waiter.ending = None  # there may be mail: only the store knows
@@ -166,6 +166,10 @@ class MailOperations:
 
     def _is_pointless(self) -> bool:
         return self._is_cut_off() or self._hub.link.is_given_up
+
+    def _is_halted(self, waiter: Waiter) -> bool:
+        """Whether its own process stops the agent while the store is away: nobody waits for that any longer."""
+        return isinstance(waiter.ending, Abort) and not waiter.ending.by and not self._hub.link.up
 
     async def check(self, types: Sequence[Named], *, source: str | None) -> Signal | None:
         """See :meth:`Signals.check`."""
@@ -292,8 +296,8 @@ class MailOperations:
     # Shared
 
     def _waiter(self, types: Sequence[str], sources: Sequence[str], deadline: float | None) -> Waiter:
-        wanted = _checked("signal type", *types), _checked("source", *sources)
-        return Waiter(self._hub.reader.pump, deadline, *wanted)
+        senders = _checked("source", *sources) if sources else _ANYBODY
+        return Waiter(self._hub.reader.pump, deadline, _checked("signal type", *types), senders)
 
     async def _look(self) -> None:
         self._member.doing.did("looked into its mailbox")
@@ -362,6 +366,9 @@ def _wanted(waiter: Waiter) -> tuple[str, ...]:
     """Return what is waited for as a reader would say it."""
     senders = ("from", " or ".join(sorted(waiter.watched))) if waiter.watched else ()
     return (" or ".join(sorted(waiter.types)) or "any signal", *senders)
+
+
+_ANYBODY: Final[frozenset[str]] = frozenset()
 
 
 @lru_cache(1024)

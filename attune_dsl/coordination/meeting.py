@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from attune_dsl.exceptions import UsageError
 from attune_dsl.hub.barriers import Stand
@@ -20,8 +20,9 @@ async def meet(
 ) -> Released | Broken:
     """See :meth:`Signals.barrier`; ``deadline`` is when ``timeout`` is over."""
     check_name("barrier", name)
-    count, others = _parties(parties, member.agent_id)
-    stand = Stand(hub.reader.pump, deadline, name, count, others)
+    meant = _parties(parties, member.agent_id)
+    others = meant - {member.agent_id} if isinstance(meant, frozenset) else frozenset()
+    stand = Stand(hub.reader.pump, deadline, name, meant, others)
     if member.stands.setdefault(name, stand) is not stand:
         raise UsageError(f"agent {member.agent_id!r} waits at the barrier {name!r} already; one wait at a time")
     try:
@@ -29,26 +30,29 @@ async def meet(
     finally:
         del member.stands[name]
     if stand.others:
-        raise UsageError(f"the barrier {name!r} is waited at by {stand.others} parties, not by {count}")
+        meet_others = "others" if stand.others == stand.count else f"not by {stand.count}"
+        raise UsageError(f"the barrier {name!r} is waited at by {stand.others} parties, {meet_others}")
     return how if how is not None else Broken(reason=Reason.UNAVAILABLE, by=None, detail=_why_unavailable(hub, member))
 
 
-def _parties(parties: int | Sequence[str], me: str) -> tuple[int, frozenset[str]]:
-    """Return how many parties there are, and the others by name if they are named."""
-    if isinstance(parties, bool | str):
+def _parties(parties: int | Sequence[str], me: str) -> int | frozenset[str]:
+    """Return how many parties there are, or their names."""
+    if isinstance(parties, bool | str) or not isinstance(parties, int | Collection):
         raise UsageError(f"barrier(parties=) takes a number, or the agent ids of all parties, not {parties!r}")
+    count = parties if isinstance(parties, int) else len(parties)
+    if not 1 <= count <= limits.PARTIES:
+        raise ValueError(f"there are {count:,} parties; it must be from 1 to {limits.PARTIES:,}")
     if isinstance(parties, int):
-        if not 1 <= parties <= limits.PARTIES:
-            raise ValueError(f"parties is {parties}; it must be from 1 to {limits.PARTIES:,}")
-        return parties, frozenset()
+        return parties
     names = frozenset(check_name("party", party) for party in parties)
     if me not in names:
         raise UsageError(f"the parties {sorted(names)} do not include this agent, {me!r}")
-    return len(names), names - {me}
+    return names
 
 
 async def _stand(hub: Hub, member: Member, stand: Stand, timeout: float | None) -> Released | Broken | None:
     try:
+        await hub.barriers.has_departed(member, stand.name)
         if not await _post(hub, member, hub.barriers.arrival(member, stand)):
             _depart_late(hub, member, stand, "the store did not confirm its arrival")
             return None
@@ -57,7 +61,8 @@ async def _stand(hub: Hub, member: Member, stand: Stand, timeout: float | None) 
         if stand.done:
             return _how(hub, member, stand)
         broken = _why(member, stand, timeout)
-        if not await _post(hub, member, hub.barriers.departure(member, stand, broken)):
+        if not await _post(hub, member, hub.barriers.departure(member, stand, broken, keep=False)):
+            hub.post([hub.barriers.departure(member, stand, broken, keep=True)])
             return None
     except BaseException as error:
         _depart_late(hub, member, stand, f"its wait was ended by {type(error).__name__}")
@@ -95,7 +100,7 @@ def _why(member: Member, stand: Stand, timeout: float | None) -> Broken:
     if isinstance(ending, Abort):
         member.has_heeded = True
         return Broken(reason=Reason.ABORTED, by=member.agent_id, detail=str(ending))
-    detail = f"agent {member.agent_id!r} waited {timeout:g} s for all {stand.parties} parties"
+    detail = f"agent {member.agent_id!r} waited {timeout:g} s for all {stand.count} parties"
     return Broken(reason=Reason.TIMEOUT, by=member.agent_id, detail=detail)
 
 
@@ -104,7 +109,7 @@ def _depart_late(hub: Hub, member: Member, stand: Stand, why: str) -> None:
     if not stand.done or stand.value is None:
         detail = f"agent {member.agent_id!r} does not wait any more: {why}"
         broken = Broken(reason=Reason.UNAVAILABLE, by=member.agent_id, detail=detail)
-        hub.post([hub.barriers.departure(member, stand, broken)])
+        hub.post([hub.barriers.departure(member, stand, broken, keep=True)])
 
 
 async def _post(hub: Hub, member: Member, request: Request) -> bool:

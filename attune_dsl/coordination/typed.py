@@ -34,6 +34,8 @@ def by_name(types: Sequence[Named]) -> tuple[Sequence[str], Kinds]:
 
     Raises :class:`UsageError` for two meanings of one name, and :class:`DeclarationError` as :func:`to_json`.
     """
+    if len(types) == 1 and type(types[0]) is str:  # as nearly always
+        return cast("Sequence[str]", types), _NONE
     kinds = {each.name: each for each in types if isinstance(each, SignalType)} or _NONE
     if not kinds:
         return cast("Sequence[str]", types), kinds

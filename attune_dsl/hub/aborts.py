@@ -34,8 +34,12 @@ class Aborts:
     def told(self, fields: dict[bytes, bytes]) -> None:
         """An inbox entry says that an agent is asked to stop."""
         member = self._hub.members.get(_text(fields[b"abort"]))
-        if member is not None and fields.get(b"epoch") == str(member.epoch).encode():
-            _abort(member, [fields.get(b"reason"), fields.get(b"by")])
+        if member is None or fields.get(b"epoch") != str(member.epoch).encode():
+            return
+        if not fields.get(b"reason"):
+            self._hub.entries.skip(member.agent_id, fields, "an abort without a reason")
+            return
+        _abort(member, [fields[b"reason"], fields.get(b"by")])
 
     def restart(self) -> None:
         """The inbox may not have told everything: ask about all agents."""
@@ -62,8 +66,10 @@ class Aborts:
                 [member.lease],
                 sender=(member.agent_id, member.owner),
                 by=abort.by or member.agent_id,
-                reason=abort.why[: limits.REASON_LENGTH],
-            )
+                reason=abort.why[: limits.REASON_LENGTH].encode(errors="replace"),
+                leases=True,
+            ),
+            keep=True,  # a link that breaks now must not lose it
         )
 
     def _question(self, member: Member) -> Request:

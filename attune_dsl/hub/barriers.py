@@ -24,21 +24,46 @@ class Stand(Ticket[Released | Broken | None]):
     The end of one of those that are ``watched`` breaks it; ``ending`` says if that, or an abort, is why.
     """
 
-    __slots__ = ("ending", "generation", "is_departing", "name", "others", "parties", "watched")
+    __slots__ = ("ending", "generation", "is_departing", "name", "others", "parties", "told", "watched")
 
     def __init__(
-        self, source: Source, deadline: float | None, name: str, parties: int, watched: frozenset[str]
+        self,
+        source: Source,
+        deadline: float | None,
+        name: str,
+        parties: int | frozenset[str],
+        watched: frozenset[str],
     ) -> None:
+        """``parties`` is how many there are, or their names."""
         super().__init__(source, deadline)
         self.name = name
         self.parties = parties
         self.watched = watched
         self.generation: int | None = None
         """In which it arrived; ``None`` until the store has said so."""
+        self.told: dict[int, Released | Broken] = {}
+        """How generations have ended, as far as that was told: over another connection than where it arrived."""
         self.others = 0
-        """How many parties the others wait for, where that is not the same number."""
+        """How many parties the others wait for, where these are not the same."""
         self.is_departing = False
         self.ending: Ending | None = None
+
+    @property
+    def count(self) -> int:
+        """How many parties there are."""
+        return self.parties if isinstance(self.parties, int) else len(self.parties)
+
+    def has_ended(self, generation: int, how: Released | Broken) -> None:
+        """The store has told how a generation ended."""
+        self.told[generation] = how  # first, because the reply to the arrival may be read at the same time
+        if generation == self.generation:
+            self.finish(how)
+
+    def stands_in(self, generation: int) -> None:
+        """The store has said in which generation it arrived."""
+        self.generation = generation
+        if (how := self.told.get(generation)) is not None:
+            self.finish(how)
 
     def break_off(self, ending: Ending) -> None:
         """End the wait as if its time was over."""
@@ -55,30 +80,38 @@ class Barriers:
         self._hub = hub
         self._lock = threading.Lock()
         self._unasked: set[Member] = set()
+        self._departures: dict[tuple[Member, str], Request] = {}
+        """By the agents and the barriers at which they wait no longer, which the store has not confirmed yet."""
 
     def arrival(self, member: Member, stand: Stand) -> Request:
         """Return the request by which an agent arrives, or asks again how the barrier stands."""
         hub = self._hub
+        since: int | None = None
 
         def render(_: Request) -> scripts.Command:
+            nonlocal since
             if stand.is_departing:  # behind that it would arrive once more
                 return ("HGET", hub.keys.barrier(stand.name), "generation")
+            is_again = since is not None
+            if since is None:  # what is learnt before it is written once more may be the answer to this
+                since = member.fared.get(stand.name, member.since)
             return scripts.arrive(
                 hub.keys,
                 member.agent_id,
                 stand.name,
                 owner=member.owner,
                 parties=stand.parties,
-                since=member.fared.get(stand.name, member.since),
+                since=since,
                 generation=stand.generation,
+                again=is_again,
             )
 
         request = hub.request(render)
         request.then = lambda reply: self._learn(member, stand, reply)
         return request
 
-    def departure(self, member: Member, stand: Stand, broken: Broken) -> Request:
-        """Return the request by which an agent waits no longer. It is sent late rather than never."""
+    def departure(self, member: Member, stand: Stand, broken: Broken, *, keep: bool) -> Request:
+        """Return the request by which an agent waits no longer; one to ``keep`` is sent late rather than never."""
         hub, detail = self._hub, broken.detail
         if isinstance(stand.ending, Gone):
             gone = stand.ending
@@ -95,10 +128,27 @@ class Barriers:
                 by=broken.by or "",
                 detail=detail,
             ),
-            keep=True,
+            keep=keep,
         )
-        request.then = lambda reply: self._learn(member, stand, reply)
+        self._departures[member, stand.name] = request
+
+        def learn(reply: Reply) -> None:
+            self._learn(member, stand, reply)
+            if self._departures.get((member, stand.name)) is request:
+                del self._departures[member, stand.name]
+
+        request.then = learn
         return request
+
+    async def has_departed(self, member: Member, name: str) -> None:
+        """Wait until the store knows that the agent does not wait at a barrier any more, if it did before.
+
+        Otherwise it would be told, as a latecomer, of the very break that it was itself.
+        """
+        departure = self._departures.get((member, name))
+        if departure is not None:
+            departure.deadline = self._hub.link.patience()
+            await departure
 
     def told(self, fields: dict[bytes, bytes]) -> None:
         """An inbox entry says how a generation of a barrier has ended."""
@@ -111,9 +161,10 @@ class Barriers:
             return
         member = self._hub.members.get(agent_id)
         stand = None if member is None else member.stands.get(name)
-        if member is not None and member.epoch == epoch and stand is not None and stand.generation == generation:
-            member.note_fared(name, order)
-            stand.finish(how)
+        if member is not None and member.epoch == epoch and stand is not None:
+            if stand.generation in {None, generation}:
+                member.note_fared(name, order)
+            stand.has_ended(generation, how)
 
     def ask_again(self, members: list[Member]) -> None:
         """What the store told of the barriers at which these agents stand may not have come."""
@@ -137,11 +188,11 @@ class Barriers:
             return
         kind, *rest = reply
         if kind == b"waiting":
-            stand.generation = int(rest[0])
+            stand.stands_in(int(rest[0]))
         elif kind == b"fenced" and stand.generation is None:
             stand.finish(None)
         elif kind == b"parties":
-            stand.others = int(rest[0])
+            stand.others = int(rest[0].partition(b":")[0])
             stand.finish(None)
         elif kind == b"over":
             try:

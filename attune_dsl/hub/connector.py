@@ -57,6 +57,7 @@ class Connector:
         hub.ask_again()
         hub.blocks.restart(members)
         hub.link.came_up()
+        hub.watches.wake()  # only now: until here, who waits for the store to come back finds it away
         log.debug("link.up", store=hub.server.label, namespace=hub.namespace, link=self._link)
 
     def _dial(self) -> Connection:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple
 
 from attrs import evolve, frozen
@@ -52,7 +52,13 @@ class Waiter(Ticket[Entry | None]):
     __slots__ = ("all_gone", "ending", "senders", "types", "watched")
 
     def __init__(self, source: Source, deadline: float | None, types: frozenset[str], senders: frozenset[str]) -> None:
-        super().__init__(source, deadline)
+        # Ticket's own attributes are set here: mail that is there already should cost next to nothing.
+        self.source = source
+        self.deadline = deadline
+        self.done = False
+        self.value = None
+        self._nudged = False
+        self.wake = None
         self.types = types
         self.senders = self.watched = senders
         self.all_gone: Mapping[str, Gone] = _NOBODY
@@ -305,7 +311,10 @@ class Mailbox:
         return list(wanted.types or self._by_type)
 
     def _oldest(self, wanted: Waiter) -> Entry | None:
-        firsts = [entry for kind in self._kinds(wanted) for entry in self._scan(kind, wanted, most=1)]
+        kinds = self._kinds(wanted)
+        if len(kinds) == 1:
+            return next(iter(self._scan(kinds[0], wanted, most=1)), None)
+        firsts = [entry for kind in kinds for entry in self._scan(kind, wanted, most=1)]
         return min(firsts, key=_by_order, default=None)
 
     def _scan(self, kind: str, wanted: Waiter, most: int = sys.maxsize) -> list[Entry]:

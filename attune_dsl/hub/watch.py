@@ -117,7 +117,7 @@ class Watches:
             watch.lose()
 
     def wake(self) -> None:
-        """The link is in trouble: have the followers look around."""
+        """There is news of the link: have the followers look around."""
         for watch in list(self._watches):
             watch.wake()
 

@@ -9,7 +9,7 @@ new connection sends first, because a server that was restarted answers NOSCRIPT
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -286,28 +286,53 @@ def unblock(keys: Keys, agent_id: str) -> Command:
     return ("HDEL", keys.waits, agent_id)
 
 
-def abort(keys: Keys, names: Sequence[str], *, sender: tuple[str, str] | None, by: str, reason: str) -> Command:
-    """Ask agents to stop; ``names`` are their ids, or leases where only that incarnation is meant.
+def abort(
+    keys: Keys,
+    names: Sequence[str],
+    *,
+    sender: tuple[str, str] | None,
+    by: str,
+    reason: str | bytes,
+    leases: bool = False,
+) -> Command:
+    """Ask agents to stop; ``names`` are their ids, or with ``leases`` leases, of which only that incarnation is meant.
 
     ``sender`` is the agent that asks and its owner, ``None`` where it is nobody's agent. Reply: the ids of those that
     live and were asked, or ``b"fenced"``.
     """
     agents = () if sender is None else (keys.agent(sender[0]),)
     owner = "" if sender is None else sender[1]
-    return _ABORT((keys.leases, keys.timeline, *agents), keys.prefix, owner, by, reason, *names)
+    return _ABORT((keys.leases, keys.timeline, *agents), keys.prefix, owner, by, reason, int(leases), *names)
 
 
 def arrive(
-    keys: Keys, agent_id: str, name: str, *, owner: str, parties: int, since: int, generation: int | None
+    keys: Keys,
+    agent_id: str,
+    name: str,
+    *,
+    owner: str,
+    parties: int | Collection[str],
+    since: int,
+    generation: int | None,
+    again: bool = False,
 ) -> Command:
     """Arrive at a barrier; with the ``generation`` in which the agent arrived, ask again how that stands.
 
-    ``since`` is up to where in the namespace's order the agent knows how the barrier fared. Reply: ``[b"waiting",
-    generation]``, ``[b"over", generation, outcome, order]``, ``[b"parties", count]`` or ``[b"fenced"]``.
+    ``parties`` is how many there are, or their names. ``since`` is up to where in the namespace's order the agent knows
+    how the barrier fared; ``again`` says that it may have arrived already. Reply: ``[b"waiting", generation]``,
+    ``[b"over", generation, outcome, order]``, ``[b"parties", parties of the others]`` or ``[b"fenced"]``.
     """
     names = (keys.agent(agent_id), keys.barrier(name), keys.barriers(agent_id), keys.order)
     stood = "" if generation is None else generation
-    return _ARRIVE(names, owner, agent_id, name, parties, since, stood, keys.prefix)
+    return _ARRIVE(names, owner, agent_id, name, _meant(parties), since, stood, keys.prefix, int(again))
+
+
+def _meant(parties: int | Collection[str]) -> str:
+    """Return what all who stand at a barrier have to agree on."""
+    if isinstance(parties, int):
+        return str(parties)
+    digest = hashlib.sha1("\n".join(sorted(parties)).encode(), usedforsecurity=False).hexdigest()
+    return f"{len(parties)}:{digest}"
 
 
 def depart(

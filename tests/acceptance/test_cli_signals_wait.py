@@ -104,6 +104,37 @@ def test_a_source_that_ends_is_exit_code_5(ex: Exec, store: Store) -> None:  # n
     assert ended.json == {"reason": "peer_gone", "detail": detail}
 
 
+def test_an_abort_is_exit_code_3(ex: Exec) -> None:  # noqa: F811
+    """§5.9: a wait whose agent is asked to stop ends at once and says why on one line; the agent ends as aborted."""
+    with ex.cli.start("signals", "wait", "go", "--agent-id", "bob", "--timeout", "inf", "--json") as waiting:
+        waits(ex)
+        inside(ex, "attune abort bob --reason 'no\nflour'", "ann")
+        ended = waiting.end()
+    record = ex.record("bob")
+
+    why = "no\nflour (asked by ann)"
+    assert (ended.code, ended.err) == (3, "aborted: no flour (asked by ann)\n")
+    assert ended.json == {"reason": "aborted", "detail": why}
+    assert record is not None
+    assert (record.status, record.error, record.abort) == (AgentStatus.ABORTED, why, why)
+
+
+@embedded
+def test_what_has_come_is_taken_before_an_abort(ex: Exec) -> None:  # noqa: F811
+    """§5.8: mail that is there is delivered first; the next wait under the name is not aborted any more."""
+    with ex.cli.start("signals", "wait", "go", "--agent-id", "bob", "--timeout", "inf") as waiting:
+        waits(ex)
+        waiting.interrupt(signal.SIGSTOP)
+        sent = send(ex, "go")
+        assert ex.cli("abort", "bob", "--reason", "too late").code == 0
+        waiting.interrupt(signal.SIGCONT)
+        ended = waiting.end()
+
+    assert (ended.code, ended.json["id"], ended.err) == (0, sent, "")
+    assert ends(ex, "bob") is AgentStatus.COMPLETED
+    assert wait(ex, "go", "--timeout", "0").code == 4
+
+
 def test_a_source_that_must_live_is_not_waited_for(ex: Exec) -> None:  # noqa: F811
     ended = wait(ex, "go", "--source", "ann", "--require-alive")
 

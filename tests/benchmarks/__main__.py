@@ -8,12 +8,13 @@ from importlib.util import find_spec
 
 BENCHMARKS = {
     "stages": "what a run adds to a call of a stage",
-    "signals": "a round trip of signals between two processes",
+    "signals": "a signal between two processes, there and back, and one that is there already",
     "heartbeats": "the beats of many agents in one process",
     "agents": "ten thousand agents: their beats, a listing, memory",
     "losses": "from kill -9 to the report of the loss",
     "endings": "from the end of an agent to the end of the waits for it",
-    "waiters": "the look for a cycle of waits among a thousand",
+    "cycles": "the look for a cycle of waits among a thousand",
+    "waiters": "ten thousand agents that wait: memory, and a burst to all",
     "startup": "imports, the command line, and a cold run",
 }
 """Each is a module of this package with ``measure() -> Report``."""

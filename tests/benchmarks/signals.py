@@ -1,7 +1,9 @@
-"""A round trip of signals between two processes, against redis-py's RPUSH and BLPOP on the same server.
+"""Signals between two processes, against redis-py's RPUSH and BLPOP on the same server.
 
 Two processes, ``here`` and ``there``, play the same rounds in turn, so that all three ways are measured under the same
 conditions: the floor, the blocking facade, the awaitable facade. A sample is one round trip, payloads are 60 bytes.
+One way is from before the send to after the wait: ``there`` waits already, and its clock is the same (``monotonic``).
+A wait for a signal that has arrived before is measured by itself.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import asyncio
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import redis
@@ -22,6 +25,10 @@ ROUNDS = 20
 TRIPS = 100
 WARM_UP = 10
 PAYLOAD = "x" * 60
+ONE_WAY = 20
+ARRIVED = 1_000
+PAUSE = 0.003
+"""Seconds in which the other begins to wait."""
 HERE, THERE = "here", "there"
 
 
@@ -84,7 +91,68 @@ def play(me: str, url: str) -> dict[str, list[float]]:
             play_signals(me, agent.signals, WARM_UP)
             samples["sync"] += play_signals(me, agent.signals, TRIPS)
         samples["async"] += asyncio.run(join_and_play(me))
+        one_way(me, client, samples)
     client.close()
+    return samples
+
+
+def one_way(me: str, client: redis.Redis, samples: dict[str, list[float]]) -> None:
+    """Send the time, each to one that has waited for a while."""
+    with join(me) as agent:
+        ways: dict[str, tuple[Callable[[], float], Callable[[], object]]] = {
+            "one way, lists": (
+                lambda: float(client.blpop(["bench:way"])[1]),  # type: ignore[index]
+                lambda: client.rpush("bench:way", repr(time.monotonic())),
+            ),
+            "one way, sync": (
+                lambda: agent.signals.wait("way", timeout=60).payload,  # type: ignore[union-attr]
+                lambda: agent.signals.send("way", THERE, time.monotonic()),
+            ),
+        }
+        for way, (receive, send) in ways.items():
+            for _ in range(ONE_WAY):
+                if me == THERE:
+                    sent = receive()
+                    client.rpush("bench:took", repr(time.monotonic() - sent))
+                else:
+                    time.sleep(PAUSE)
+                    send()
+                    samples.setdefault(way, []).append(float(client.blpop(["bench:took"])[1]))  # type: ignore[index]
+
+
+async def awaited(agent: Any) -> list[float]:
+    """Take what has arrived, awaiting."""
+    samples = []
+    for _ in range(ARRIVED):
+        started = time.perf_counter()
+        assert await agent.signals.wait("there", timeout=60)
+        samples.append(time.perf_counter() - started)
+    return samples
+
+
+async def async_arrived() -> list[float]:
+    async with join("taker") as taker, join("giver") as giver:
+        await give(giver.signals)
+        await taker.signals.pending()
+        return await awaited(taker)
+
+
+async def give(signals: Any) -> None:
+    for _ in range(ARRIVED):
+        await signals.send("there", "taker", PAYLOAD)
+
+
+def arrived() -> list[float]:
+    """Take what has arrived, blocking."""
+    samples = []
+    with join("taker") as taker, join("giver") as giver:
+        for _ in range(ARRIVED):
+            giver.signals.send("there", "taker", PAYLOAD)
+        taker.signals.pending()
+        for _ in range(ARRIVED):
+            started = time.perf_counter()
+            assert taker.signals.wait("there", timeout=60)
+            samples.append(time.perf_counter() - started)
     return samples
 
 
@@ -95,9 +163,14 @@ def measure() -> Report:
         there = subprocess.Popen([sys.executable, "-m", __name__, url])
         samples = play(HERE, url)
         there.wait(timeout=60)
+        taken, awaiting = arrived(), asyncio.run(async_arrived())
     report.add("RPUSH and BLPOP by redis-py", samples["lists"])
     report.add("send and wait", samples["sync"], floor="RPUSH and BLPOP by redis-py", ratio_target=1.5)
     report.add("await send and wait", samples["async"], floor="RPUSH and BLPOP by redis-py", ratio_target=2.0)
+    report.add("RPUSH to BLPOP, one way", samples["one way, lists"])
+    report.add("send to wait, one way", samples["one way, sync"], floor="RPUSH to BLPOP, one way", ratio_target=1.5)
+    report.add("wait for what is there", taken, target=5e-6)
+    report.add("await what is there", awaiting, target=5e-6)
     return report
 
 

@@ -54,7 +54,7 @@ def test_every_signal_method_is_described(facade: str) -> None:
     methods = [
         name for name in vars(getattr(attune_dsl, facade)) if name[0] != "_" and name not in ("kind", "is_async")
     ]
-    assert len(methods) == 9
+    assert len(methods) == 11
     headings = re.findall(r"^### (.*)$", COORDINATION.read_text(), re.M)
     described = {word for heading in headings for word in heading.split(" and ")}
     assert [name for name in methods if name not in described] == []
@@ -130,7 +130,8 @@ def test_every_key_is_described() -> None:
     keys = Keys("<namespace>")
     names = [getattr(keys, slot) for slot in Keys.__slots__ if slot != "prefix"]
     names += [keys.agent("<id>"), keys.mail("<id>"), keys.mail_info("<id>"), keys.seen("<id>"), keys.inbox("<link>")]
-    names += [keys.stages("<id>"), keys.reading("<id>")]
+    names += [keys.stages("<id>"), keys.reading("<id>"), keys.waited("<id>")]
+    names += [keys.barrier("<name>"), keys.barriers("<agent>")]
     described = set(re.findall(r"^\| `([^`]+)` \|", WIRE.read_text(), re.M))
     assert {*CAPPED} <= described
     assert [name for name in names if name.removeprefix(keys.prefix) not in described] == []
@@ -140,9 +141,9 @@ def test_every_key_is_described() -> None:
 
 def test_every_script_is_described_with_its_own_words() -> None:
     text = " ".join(WIRE.read_text().split())
-    shared = {"common", "liveness"}
+    shared = {"common", "barriers", "liveness"}
     scripts = [path for path in (PROJECT / "attune_dsl" / "store" / "lua").glob("*.lua") if path.stem not in shared]
-    assert len(scripts) == 13
+    assert len(scripts) == 16
     missing = [
         f"{path.stem}: {line}"
         for path in scripts

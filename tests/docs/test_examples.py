@@ -89,6 +89,7 @@ def check_report(report: Path) -> None:
 
 def test_every_example_is_tested_here() -> None:
     known = {"hello.py", "release.py", "coordinated_workflow_demo.py", "code_review.py", "watcher.py", "backup.sh"}
+    known |= {"barrier_and_abort.py"}
     elsewhere = {"approval.sh"}  # test_example_approval.py
     assert {path.name for path in EXAMPLES.glob("*.*")} == known | elsewhere
 
@@ -127,6 +128,17 @@ def test_the_demonstration_tells_what_happened(tmp_path: Path, store: str) -> No
         f"invoices aborted {why}",
         "orders failed invalid literal for int() with base 10: 'four'",
         "",
+    ]
+    assert err == []
+
+
+def test_three_that_meet_and_one_that_stops_the_others(tmp_path: Path, store: str) -> None:
+    out, err = run(tmp_path, str(EXAMPLES / "barrier_and_abort.py"), store=store)
+    assert [" ".join(line.split()) for line in out] == [
+        "day 1 is complete: berlin, lisbon, oslo",
+        "berlin aborted day 2 is off by 1 (asked by lisbon)",
+        "lisbon failed day 2 is off by 1",
+        "oslo aborted day 2 is off by 1 (asked by lisbon)",
     ]
     assert err == []
 

@@ -5,7 +5,7 @@ local function arrived(barrier)
   local held, ids = redis.call('HGETALL', barrier), {}
   for i = 1, #held, 2 do
     local id = string.match(held[i], '^at:(.*)$')
-    if id then ids[#ids + 1] = { id, tonumber(held[i + 1]) } end
+    if id then ids[#ids + 1] = { id, tonumber(held[i + 1]) or 0 } end
   end
   table.sort(ids, function(a, b) return a[2] < b[2] end)
   for i, pair in ipairs(ids) do ids[i] = pair[1] end
@@ -16,11 +16,12 @@ end
 -- namespace's order that is.
 local function settle(prefix, name, outcome, ids, generation)
   local barrier, order = prefix .. 'barrier:' .. name, fmt(redis.call('INCR', prefix .. 'order'))
-  redis.call('HSET', barrier, 'generation', fmt(generation + 1), 'outcome:' .. fmt(generation), outcome)
-  redis.call('HDEL', barrier, 'outcome:' .. fmt(generation - OUTCOME_COUNT))
+  redis.call('HSET', barrier, 'generation', fmt(generation + 1), 'count', '0', 'outcome:' .. fmt(generation), outcome,
+    'order:' .. fmt(generation), order)
+  redis.call('HDEL', barrier, 'outcome:' .. fmt(generation - OUTCOME_COUNT), 'order:' .. fmt(generation - OUTCOME_COUNT))
   for _, id in ipairs(ids) do
     redis.call('HDEL', barrier, 'at:' .. id)
-    redis.call('SREM', prefix .. 'barriers:' .. id, name)
+    redis.pcall('SREM', prefix .. 'barriers:' .. id, name)
     local owner = redis.pcall('HMGET', prefix .. 'agent:' .. id, 'owner')[1] or ''
     local epoch, link = string.match(owner, '^(%d+)@(.+)$')
     if link then

@@ -55,13 +55,18 @@ local function append(stream, info, order, message)
   local bytes, due = purge(stream, info, tonumber(known[1] or ''), tonumber(known[2] or ''), now)
   local size, expires = #message.signal, now + message.ttl
   if bytes + size > MAIL_BYTES or redis.call('XLEN', stream) >= MAIL_COUNT then return nil end
-  local head = table.concat(
-    { redis.call('INCR', order), fmt(now), fmt(expires), message.late, message.id }, ' ')
+  local head = string.format('%.0f %.0f %.0f %s %s', redis.call('INCR', order), now, expires, message.late, message.id)
   local at = redis.call('XADD', stream, '*', 'head', head, 'signal', message.signal)
-  if not due or expires < due then due = expires end
+  local is_first = not due or expires < due
+  if is_first then due = expires end
   local kept = tonumber(known[3] or '')
   if kept and kept >= expires then
-    redis.call('HSET', info, 'bytes', fmt(bytes + size), 'due', fmt(due))
+    -- Most signals change the one field.
+    if is_first then
+      redis.call('HSET', info, 'bytes', fmt(bytes + size), 'due', fmt(due))
+    else
+      redis.call('HSET', info, 'bytes', fmt(bytes + size))
+    end
   else
     -- One more TTL than needed, so that the keys' own expiry is not moved at every signal.
     kept = expires + message.ttl

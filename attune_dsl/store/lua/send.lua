@@ -13,7 +13,11 @@ end
 local ttl, signal = tonumber(ARGV[5]), ARGV[6]
 local at, head = append(KEYS[3], KEYS[4], KEYS[2], { id = id, ttl = ttl, signal = signal, late = '1' })
 if not at then return refuse(KEYS[1], lane, seq, sender[4]) end
-redis.call('HSET', KEYS[1], 'lane', lane, 'seq', seq)
+if sender[2] == lane then
+  redis.call('HSET', KEYS[1], 'seq', seq)
+else
+  redis.call('HSET', KEYS[1], 'lane', lane, 'seq', seq)
+end
 if KEYS[6] then redis.call('SET', KEYS[6], id, 'PX', fmt(ttl)) end
 
 local link = string.match(redis.call('HGET', KEYS[5], 'owner') or '', '@(.+)$')

@@ -100,6 +100,20 @@ def test_what_is_not_known_has_no_line() -> None:
     assert lines(bare) == ["agent   ops", "status  ● running", "epoch   3"]
 
 
+def test_an_abort_that_was_asked_for_is_shown() -> None:
+    """§5.9: why and by whom, on lines of its own, whatever the text contains."""
+    asked = AgentRecord(
+        agent_id="ops", epoch=3, status=AgentStatus.RUNNING, abort="no\nroom\x1b[2J (asked by [red]ann)"
+    )
+    assert lines(asked) == [
+        "agent        ops",
+        "status       ● running",
+        "abort asked  no",
+        "             room�[2J (asked by [red]ann)",
+        "epoch        3",
+    ]
+
+
 def test_a_command_that_ended_shows_its_exit_code_and_error() -> None:
     ended = AgentRecord(
         agent_id="job", epoch=1, status=AgentStatus.FAILED, exit_code=0, error="exit code 3", ended_at=NOW

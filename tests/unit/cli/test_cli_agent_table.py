@@ -6,6 +6,7 @@ from io import StringIO
 from typing import Any
 
 import pytest
+from attrs import evolve
 from rich.console import Console, RenderableType
 from rich.text import Text
 
@@ -120,6 +121,36 @@ def test_forty_columns_keep_who_and_how() -> None:
         "◌  deploy            waiting       50%",
         "✗  release-0123abcd  failed        25%",
     ]
+
+
+STOPPING = evolve(DEPLOY, agent_id="stop", abort="the disk is full (asked by ops)", note="page 12")
+
+
+def test_a_wide_window_shows_who_should_have_stopped_and_why() -> None:
+    """§5.9: one that was asked to stop and lives still says so in words; of one that has ended its error is shown."""
+    gone = evolve(RELEASE, abort="the disk is full (asked by ops)")
+    assert text(agent_table.agent_table([STOPPING, gone], 200), 200) == [
+        "   agent             workflow  status                stage           progress  beat   moved"
+        "  host                  pid  remark",
+        "◌  stop              deploy    waiting, abort asked  artifact_ready       50%    1s  4m 10s"
+        "  build-7.example.org  4242  abort: the disk is full (asked by ops)",
+        "✗  release-0123abcd  release   failed                announce             25%        1m 01s"
+        "  build-7.example.org  4243  ConnectionError: the index refused the upload of the wheel",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("width", "row"),
+    [
+        (100, "◌  stop   waiting, abort asked  artifact_ready       50%    1s  4m 10s  abort: the disk is full (as…"),
+        (99, "◌  stop   waiting, abort  artifact_ready       50%    1s  4m 10s  abort: the disk is full (asked b…"),
+        (60, "◌  stop   waiting, abort  artifact_ready       50%  4m 10s"),
+        (40, "◌  stop   waiting, abort       50%    1s"),
+    ],
+)
+def test_a_narrow_window_says_it_in_short(width: int, row: str) -> None:
+    """§5.9: on a narrow terminal one word is left of an abort, and the table still fits."""
+    assert text(agent_table.agent_table([STOPPING], width), width)[1] == row
 
 
 def test_even_twenty_columns_say_who_is_in_trouble() -> None:

@@ -177,17 +177,34 @@ def test_several_act_at_once_with_the_agent_itself(peers: Peers, job: Peer, depu
     assert [signal.payload for signal in bob.signals.pending("theirs")] == list(range(5))
 
 
+def test_it_asks_others_to_stop_in_the_agents_name(
+    peers: Peers, job: Peer, deputy: Deputy, wait_until: WaitUntil
+) -> None:
+    """§5.9: one, or all others that live now."""
+    bob, carol = peers.join("bob"), peers.join("carol")
+
+    assert drive(deputy.abort("too late", "bob")) == ["bob"]
+    assert drive(deputy.abort("too late", "nobody")) == []
+    wait_until(lambda: bob.agent.aborted)
+    assert (bob.agent.aborted, carol.agent.aborted) == ("too late (asked by job)", "")
+
+    assert sorted(drive(deputy.abort("at last", None)) or ()) == ["bob", "carol"]
+    wait_until(lambda: carol.agent.aborted)
+    assert (bob.agent.aborted, job.agent.aborted) == ("too late (asked by job)", "")
+
+
 @pytest.mark.parametrize("token", ["", "0" * 32])
 def test_a_wrong_token_is_refused(peers: Peers, job: Peer, token: str) -> None:
     deputy = drive(opened(peers, token))
     bob = peers.join("bob")
 
-    for act in (deputy.progress(0.5), deputy.send("go", "bob"), deputy.broadcast("go")):
+    for act in (deputy.progress(0.5), deputy.send("go", "bob"), deputy.broadcast("go"), deputy.abort("no", "bob")):
         with pytest.raises(UsageError, match="not, or no longer, that of a live agent 'job'"):
             drive(act)
     drive(deputy.close())
 
     assert bob.signals.pending() == []
+    assert record_of(peers.store, "bob").abort is None
 
 
 def test_a_token_is_no_longer_valid_once_the_agent_has_ended(job: Peer, deputy: Deputy) -> None:

@@ -352,7 +352,8 @@ def test_where_the_timeline_is_gone_a_listing_tells_what_has_changed(
     store: Store, peers: Peers, keys: Keys, *, proxy: Proxy, far: Monitor
 ) -> None:
     """All kinds that can be seen from outside; one of which nothing is left must have been lost."""
-    crowd = {name: peers.join(name, url=peers.elsewhere()) for name in ("ends", "goes", "stalls", "works", "same")}
+    names = ("ends", "goes", "stalls", "works", "asked", "same")
+    crowd = {name: peers.join(name, url=peers.elsewhere()) for name in names}
     changes = far.follow()
 
     def meanwhile() -> None:
@@ -360,6 +361,7 @@ def test_where_the_timeline_is_gone_a_listing_tells_what_has_changed(
         store.redis.zrem(keys.leases, "goes#2")
         store.redis.hset(keys.agent("stalls"), "stalled_at", now_ms(store))
         store.redis.hset(keys.agent("works"), "stage", "build")
+        store.redis.hset(keys.agent("asked"), "abort_reason", "too late")
         peers.join("new", url=peers.elsewhere())
         store.redis.delete(keys.timeline)
 
@@ -368,7 +370,9 @@ def test_where_the_timeline_is_gone_a_listing_tells_what_has_changed(
     more = changes.next(0)
     changes.close()
 
-    assert sorted(seen) == ["ended ends#1", "joined new#6", "lost goes#2", "stalled stalls#3", "updated works#4"]
+    assert sorted(seen) == [
+        *("ended ends#1", "joined new#7", "lost goes#2", "stalled stalls#3", "updated asked#5", "updated works#4")
+    ]
     assert more == []
 
 

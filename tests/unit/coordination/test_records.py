@@ -27,6 +27,8 @@ SOUND: dict[str, bytes] = {
     "cost": b"1.5",
     "error": b"",
     "exit_code": b"",
+    "abort_reason": b"too late",
+    "abort_by": b"ops",
     "stage_started_at": b"1900000",
     "stalled_at": b"1950000",
     "stall_after": b"30000",
@@ -67,6 +69,7 @@ def test_a_record_has_all_that_the_store_has() -> None:
         note="half way",
         activity="sent job bob",
         cost=1.5,
+        abort="too late (asked by ops)",
         stage_started_at=1_900.0,
         stalled_at=1_950.0,
         stall_after=30.0,
@@ -101,6 +104,25 @@ def test_one_that_has_ended_is_kept_until_its_time_is_over(ended_at: bytes, keep
 
 def test_every_field_is_asked_for_that_a_record_is_made_of() -> None:
     assert sorted(SOUND) == sorted(records.FIELDS)
+
+
+@pytest.mark.parametrize(
+    ("reason", "by", "abort"),
+    [
+        (b"too late", b"ops", "too late (asked by ops)"),
+        (b"too late", b"", "too late"),
+        (b"too late", None, "too late"),
+        (b"", b"ops", None),
+        (None, b"ops", None),
+        (b"\xff", b"\xfe", "\ufffd (asked by \ufffd)"),
+    ],
+)
+def test_an_abort_says_why_and_who_asked(reason: bytes | None, by: bytes | None, abort: str | None) -> None:
+    """§5.9: an agent that was asked to stop shows why, and by whom if an agent or a person did."""
+    record = read(abort_reason=reason, abort_by=by)
+
+    assert record is not None
+    assert record.abort == abort
 
 
 def test_what_is_empty_or_missing_is_none() -> None:

@@ -10,7 +10,7 @@ from attune_dsl.runner.loops import running_loop
 class FakeAgent:
     """An agent that notes what it is told."""
 
-    namespace, store_label, degraded, replaced = "space", "the store", True, ""
+    namespace, store_label, degraded, replaced, heeded = "space", "the store", True, "", ""
 
     def __init__(self, agent_id, options):
         self.agent_id = agent_id
@@ -18,6 +18,7 @@ class FakeAgent:
         self.touches, self.left, self.given_back = [], [], []
         self.limits, self.costs, self.acts = [], [], []
         self.read = None
+        self.halts = []
 
     def touch(self, stage, progress, *details):
         attempt, tier, note, stall_after, act = (*details, "")[:5]
@@ -33,6 +34,12 @@ class FakeAgent:
 
     def on_gone(self, tell):
         self.take_over = tell
+
+    def on_abort(self, tell):
+        self.abort = tell
+
+    def halt(self, why, *, is_abort):
+        self.halts.append((why, is_abort))
 
     def stage_rows(self, read):
         self.read = read

@@ -22,6 +22,7 @@ from attune_dsl import (
     workflow,
 )
 from attune_dsl.runner import calls, events
+from attune_dsl.runner.stop import Stop
 
 
 @pytest.fixture(autouse=True)
@@ -89,7 +90,7 @@ def test_what_another_attempt_cannot_change_is_not_retried(error):
 
 def test_pauses_grow_from_the_backoff_with_jitter(monkeypatch):
     slept = []
-    monkeypatch.setattr("tenacity.nap.time.sleep", slept.append)
+    monkeypatch.setattr(Stop, "pause", lambda _, seconds: slept.append(seconds))
     attempt, _ = failing(times=9, retries=3, backoff=2.0)
     run_stage(attempt)
     assert [low <= pause <= low + 2 for low, pause in zip([2, 4, 8], slept, strict=True)] == [True] * 3
@@ -98,7 +99,7 @@ def test_pauses_grow_from_the_backoff_with_jitter(monkeypatch):
 
 def test_the_longest_pause_is_bounded_unless_the_backoff_is_longer(monkeypatch):
     slept = []
-    monkeypatch.setattr("tenacity.nap.time.sleep", slept.append)
+    monkeypatch.setattr(Stop, "pause", lambda _, seconds: slept.append(seconds))
     run_stage(failing(times=9, retries=3, backoff=40.0)[0])
     assert slept[1:] == [calls.MAX_PAUSE] * 2
     slept.clear()
@@ -216,7 +217,7 @@ def test_items_of_a_map_are_retried_one_by_one():
 
 def test_a_retry_is_announced_before_its_pause(monkeypatch):
     told = []
-    monkeypatch.setattr("tenacity.nap.time.sleep", lambda pause: told.append("pause"))
+    monkeypatch.setattr(Stop, "pause", lambda *_: told.append("pause"))
     attempt, _ = failing(times=1, retries=1, backoff=3.0)
 
     @workflow(stages=[attempt])

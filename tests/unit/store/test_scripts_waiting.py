@@ -196,8 +196,10 @@ def test_a_full_inbox_is_replaced_by_a_word_to_look(console: Waiting) -> None:
     inbox = console.inbox("w.1")
     console.join("ann")
     console.wait("ann")
-    for _ in range(limits.INBOX_COUNT):
-        console.redis.xadd(inbox, {"nudge": "1"})
+    with console.redis.pipeline(transaction=False) as pipeline:
+        for _ in range(limits.INBOX_COUNT):
+            pipeline.xadd(inbox, {"nudge": "1"})
+        pipeline.execute()
 
     console.leave("ann")
 
