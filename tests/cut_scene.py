@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from awaiting import Awaited
 from cutting import CuttingProxy, Point
 from peers import Peer, Peers
@@ -67,6 +68,17 @@ class Awaiting:
 Facade = Blocking | Awaiting
 FACADES = (Blocking(), Awaiting())
 
+BOTH_WAYS = pytest.mark.parametrize(
+    ("point", "facade"),
+    [
+        pytest.param(point, facade, id=f"{point}-{facade.name}")
+        for facade in FACADES
+        for point in Point
+        if facade is FACADES[0] or point in {Point.INSIDE_REQUEST, Point.BEFORE_REPLY}
+    ],
+)
+"""Each point for the facade that blocks; two for the one that is awaited, which differs only in who reads."""
+
 
 class Scene:
     """``victim`` behind the proxy, ``friend`` beside it."""
@@ -124,7 +136,7 @@ class Scene:
             assert self.friend.signals.send(type_, "victim", payload) != ""
 
     def send_to_one_that_waits(self, *payloads: Any, ends_read: bool) -> None:
-        """Send to the victim once it waits; ``ends_read`` where the next read is cut: the present one is ended first."""
+        """Send to the victim once it waits; ``ends_read`` where the next read is cut, not this."""
         self.blocked()
         if ends_read:
             self.send(0, type_="noise")

@@ -31,6 +31,8 @@ LEAVES = {"model", "exceptions", "clock"}
 SHARED = {
     "coordination": {
         "operations",
+        "aborting",
+        "meeting",
         "advice",
         "async_signals",
         "inert",

@@ -32,7 +32,12 @@ async def meet(
     if stand.others:
         meet_others = "others" if stand.others == stand.count else f"not by {stand.count}"
         raise UsageError(f"the barrier {name!r} is waited at by {stand.others} parties, {meet_others}")
-    return how if how is not None else Broken(reason=Reason.UNAVAILABLE, by=None, detail=_why_unavailable(hub, member))
+    if how is None:
+        how = Broken(reason=Reason.UNAVAILABLE, by=None, detail=_why_unavailable(hub, member))
+    if not how and member.aborted.value is not None:
+        # Another one that was asked to stop may have broken it first.
+        member.has_heeded |= how.reason is Reason.ABORTED or isinstance(stand.ending, Abort)
+    return how
 
 
 def _parties(parties: int | Sequence[str], me: str) -> int | frozenset[str]:
@@ -98,7 +103,6 @@ def _why(member: Member, stand: Stand, timeout: float | None) -> Broken:
     if isinstance(ending, Gone):
         return Broken(reason=Reason.PEER_GONE, by=ending.agent_id, detail=str(ending))
     if isinstance(ending, Abort):
-        member.has_heeded = True
         return Broken(reason=Reason.ABORTED, by=member.agent_id, detail=str(ending))
     detail = f"agent {member.agent_id!r} waited {timeout:g} s for all {stand.count} parties"
     return Broken(reason=Reason.TIMEOUT, by=member.agent_id, detail=detail)

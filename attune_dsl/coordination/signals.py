@@ -142,8 +142,8 @@ class Signals(Injectable):
         is false in a condition and says why: ``timeout``; ``peer_gone`` as soon as ``source`` has ended since this
         agent joined, once what it sent before is taken; ``unavailable`` where there is no store. A source that has not
         started yet is waited for, unless ``require_alive`` is true: then the wait ends at once if it does not live.
-        ``deadlock``, if it is part of a circle of agents that wait for each other and do nothing else, and would be over
-        first, or came last; ``deadlock=False`` for an agent whose own threads or tasks can still act.
+        ``deadlock``, if it is part of a circle of agents that wait for each other and do nothing else, and would be
+        over first, or came last; ``deadlock=False`` for an agent whose own threads or tasks can still act.
         """
         return drive(
             self._operations.wait(types, source=source, timeout=timeout, require_alive=require_alive, deadlock=deadlock)

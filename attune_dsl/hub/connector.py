@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any, Final
 
@@ -31,6 +32,7 @@ class Connector:
         self._connections: tuple[Connection, Connection] | None = None
         self._links = 0
         self._link = ""
+        self._losses: deque[tuple[str, dict[str, str]]] = deque()
 
     def uses(self, connection: Connection) -> bool:
         """Whether the connection is one of the present two."""
@@ -90,10 +92,16 @@ class Connector:
                 if not connection.holders:
                     connection.close()
         if hub.link.up and not expected:
-            log.warning("link.lost", store=hub.server.label, namespace=hub.namespace, error=str(error))
+            self._losses.append(("link.lost", {"namespace": hub.namespace, "error": str(error)}))
         elif not hub.link.was_tried and not expected:
-            log.warning("store.unreachable", store=hub.server.label, error=str(error))
+            self._losses.append(("store.unreachable", {"error": str(error)}))
         hub.link.went_down(error, expected=expected)
+
+    def report(self) -> None:
+        """Log what was lost: behind the attempt to connect again, because the first log line imports much."""
+        while self._losses:
+            event, fields = self._losses.popleft()
+            log.warning(event, store=self._hub.server.label, **fields)
 
     def join_new(self) -> None:
         """Join the agents that came since the last look."""

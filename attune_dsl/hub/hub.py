@@ -203,8 +203,8 @@ class Hub:
         return self.commands.request(render, numbered=numbered, keep=keep)
 
     def unsaid(self, member: Member) -> list[Request]:
-        """Return what the member has to tell the store first; nothing while there is none, so nothing piles up."""
-        return [*self.blocks.unsaid(member), *member.unsaid()] if self.link.up else []
+        """Return what the member has to tell the store first; while there is none only what nothing may overtake."""
+        return [*self.blocks.unsaid(member), *member.unsaid()] if self.link.up else member.marks()
 
     async def ask(self, requests: Sequence[Request]) -> Any:
         """Send requests in one write and wait for all replies, within the grace time.

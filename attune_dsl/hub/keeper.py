@@ -182,6 +182,7 @@ class Keeper:
             self._connector.admit_offline()
         if hub.link.is_given_up:
             hub.end_waits()
+        self._connector.report()
         self._sleep()
 
     def _notice_loss(self) -> None:

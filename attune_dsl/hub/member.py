@@ -185,12 +185,12 @@ class Member:
 
     def unsaid(self) -> list[Request]:
         """Return requests for what the store has to know before the agent's next command: marks, then its stage."""
-        requests = []
-        if marks := self.mailbox.pop_marks():
-            requests.append(self._take_request(marks))
-        if self.doing.is_touched:
-            requests += self.news()
-        return requests
+        return [*self.marks(), *(self.news() if self.doing.is_touched else [])]
+
+    def marks(self) -> list[Request]:
+        """Return the request that tells the store what was taken, if anything was."""
+        marks = self.mailbox.pop_marks()
+        return [self._take_request(marks)] if marks else []
 
     def news(self) -> list[Request]:
         """Return the request that publishes the present status, if it has changed."""

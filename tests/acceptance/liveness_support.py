@@ -116,9 +116,13 @@ class Processes:
 
     def run(self, flow: str, *arguments: str) -> Running:
         """Start a workflow from the command line, and wait until it is in its stage."""
-        running = self._start("-m", "attune_dsl", "run", f"flows:{flow}", "--json", *self.where, *arguments)
+        running = self.begin(flow, *arguments)
         running.says("building")
         return running
+
+    def begin(self, flow: str, *arguments: str) -> Running:
+        """Start a workflow from the command line."""
+        return self._start("-m", "attune_dsl", "run", f"flows:{flow}", "--json", *self.where, *arguments)
 
     def watch(self) -> Running:
         """Start a process that follows the namespace and says on a line what happens to whom."""

@@ -81,7 +81,7 @@ class World:
         me.state, me.joined, me.ended = "alive", self.order, 0
 
     def leave(self, name: str) -> None:
-        """A clean end: what was taken is marked (§5.7), an abort is consumed (§5.9), those who wait for it learn (§5.8)."""
+        """A clean end: what was taken is marked (§5.7), an abort consumed (§5.9); who waits for it learns (§5.8)."""
         me = self.people[name]
         self.tell(me)
         self._end_waits(me)
@@ -115,9 +115,10 @@ class World:
 
     def abort(self, source: str, reason: str, target: str | None) -> set[str]:
         """§5.9: one that lives, or all of them but the sender, are asked to stop; the first reason counts."""
-        self.tell(self.people[source])
         names = [target] if target is not None else [name for name in self.people if name != source]
         asked = {name for name in names if self.is_owned(name)}
+        if asked or target is not None:  # without anybody to ask, nothing is done that anybody could see
+            self.tell(self.people[source])
         for name in asked:
             me = self.people[name]
             me.aborted = me.aborted or reason

@@ -5,18 +5,23 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from awaiting import Awaited
 from peers import Peer, Peers
 from proxy import Proxy
 from waiting import wait_until
 
 from attune_dsl.model import AgentStatus, Heartbeat, Signal
-from attune_dsl.store import limits
+from attune_dsl.store import limits, scripts
 
 if TYPE_CHECKING:
     from conftest import Store
+
+    from attune_dsl.store.keys import Keys
+    from attune_dsl.store.scripts import Command
 
 PROGRAM = """
 import os, signal, sys
@@ -106,6 +111,36 @@ def test_an_idle_agents_marks_are_sent_soon(store: Store, peers: Peers) -> None:
     assert len(worker.signals.collect("job", count=2, timeout=5)) == 2
 
     wait_until(lambda: marked(store) == (0, 1))
+
+
+def test_no_send_overtakes_a_mark_over_a_new_link(
+    store: Store, peers: Peers, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """§5.7: what was taken while the store was away is told to it before what was sent then."""
+    a, b = peers.join("a", url=proxy.url), peers.join("b", url=peers.elsewhere())
+    b.signals.send("x", "a")
+    wait_until(lambda: a.signals.peek("x"))
+    written: list[str] = []
+
+    def note(name: str, original: Callable[..., Command]) -> None:
+        def noted(keys: Keys, agent_id: str, *args: Any, **how: Any) -> Command:
+            written.extend([name] * (agent_id == "a"))
+            return original(keys, agent_id, *args, **how)
+
+        monkeypatch.setattr(scripts, name, noted)
+
+    note("take", scripts.take)
+    note("send", scripts.send)
+
+    proxy.die()
+    wait_until(lambda: not a.hub.link.up)
+    assert a.signals.check("x")
+    sending = Awaited(a.signals.send, "y", "b")
+    wait_until(lambda: a.hub.commands._unanswered)
+    proxy.revive()
+
+    assert sending.result()
+    assert written[:2] == ["take", "send"]
 
 
 def test_a_takeover_redelivers(store: Store, peers: Peers, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -233,7 +233,7 @@ def test_more_mail_than_is_looked_at_prevents_it(
         (90, 60, "second"),
     ],
 )
-def test_who_would_give_up_first_learns_of_it(  # noqa: PLR0917
+def test_who_would_give_up_first_learns_of_it(
     store: Store, peers: Peers, first: float | None, second: float | None, learns: str
 ) -> None:
     """§5.8: its wait is in vain; the others learn nothing and wait on."""

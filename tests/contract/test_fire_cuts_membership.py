@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from awaiting import Awaited, end, is_told
 from blocking import alone, known
-from cut_scene import FACADES, REQUEST_POINTS, XREAD, Facade, Scene, outcome, sha
+from cut_scene import BOTH_WAYS, FACADES, REQUEST_POINTS, XREAD, Facade, Scene, outcome, sha
 from cutting import Point
 from following import Following, timeline
 from peers import Peer
@@ -26,7 +26,6 @@ OPEN, JOIN, LEAVE, LOOK = (sha(script) for script in (scripts._OPEN, scripts._JO
 BEAT, SWEEP, WAIT, BLOCK = (sha(script) for script in (scripts._BEAT, scripts._SWEEP, scripts._WAIT, scripts._BLOCK))
 ZSCAN, HMGET, ZADD = (b"\r\n%b\r\n" % name for name in (b"ZSCAN", b"HMGET", b"ZADD"))
 
-both_facades = pytest.mark.parametrize("facade", FACADES, ids=lambda facade: facade.name)
 at_each_point = pytest.mark.parametrize("point", Point)
 
 
@@ -61,8 +60,7 @@ def leave(peer: Peer, facade: Facade) -> bool:
 # Joining and leaving
 
 
-@both_facades
-@at_each_point
+@BOTH_WAYS
 @pytest.mark.parametrize("mark", [b"LOAD", OPEN, JOIN, LOOK, XREAD], ids=["load", "open", "join", "look", "read"])
 @pytest.mark.parametrize("fate", ["back", "away"])
 def test_a_join_that_is_cut_is_one_join(  # noqa: PLR0917
@@ -87,8 +85,7 @@ def test_a_join_that_is_cut_is_one_join(  # noqa: PLR0917
     assert newcomer.signals.check("job") is None
 
 
-@both_facades
-@at_each_point
+@BOTH_WAYS
 @pytest.mark.parametrize("mark", [JOIN, LOOK], ids=["join", "look"])
 def test_a_join_beside_others_that_is_cut_is_one_join(scene: Scene, mark: bytes, point: Point, facade: Facade) -> None:
     """§5.11: the process has an agent already."""
@@ -106,8 +103,7 @@ def test_a_join_beside_others_that_is_cut_is_one_join(scene: Scene, mark: bytes,
     assert newcomer.signals.wait("job", timeout=5)
 
 
-@both_facades
-@at_each_point
+@BOTH_WAYS
 def test_a_leave_that_is_cut_ends_the_agent_once(scene: Scene, point: Point, facade: Facade) -> None:
     """§5.10: the store is there again at once: one end, confirmed, that revives nobody and is told once."""
     leaver = scene.peers.join("leaver", url=scene.proxy.url)
@@ -173,8 +169,7 @@ def test_a_beat_that_is_cut_costs_nobody_its_lease(
 # Watching a source, and cycles
 
 
-@both_facades
-@at_each_point
+@BOTH_WAYS
 @pytest.mark.parametrize("mail", [False, True], ids=["silent", "mail-first"])
 @pytest.mark.parametrize("mark", [WAIT, XREAD], ids=["question", "news"])
 def test_a_source_that_ends_over_a_cut_ends_the_wait(
@@ -223,8 +218,7 @@ def test_a_watched_source_and_a_store_that_goes(scene: Scene, short_grace: float
     scene.still_works()
 
 
-@both_facades
-@at_each_point
+@BOTH_WAYS
 def test_a_cycle_is_found_though_the_first_wait_was_cut(
     scene: Scene, point: Point, facade: Facade, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -298,8 +292,7 @@ def look(scene: Scene, facade: Facade, url: str) -> Any:
     return asyncio.run(listed())
 
 
-@both_facades
-@at_each_point
+@BOTH_WAYS
 @pytest.mark.parametrize("mark", [SWEEP, ZSCAN, HMGET], ids=["sweep", "leases", "hashes"])
 def test_a_listing_that_is_cut_is_complete(scene: Scene, mark: bytes, point: Point, facade: Facade) -> None:
     """§5.10: the store is there again at once; everyone is listed, once."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import pytest
-from cut_scene import FACADES, Facade, Scene, sha
+from cut_scene import BOTH_WAYS, FACADES, Facade, Scene, sha
 from cutting import Point
 
 from attune_dsl.store import scripts
@@ -43,8 +43,7 @@ SENDS = [
 ]
 
 
-@pytest.mark.parametrize("facade", FACADES, ids=lambda facade: facade.name)
-@pytest.mark.parametrize("point", Point)
+@BOTH_WAYS
 @pytest.mark.parametrize("send", SENDS, ids=lambda send: send.name)
 def test_a_send_that_is_cut_is_confirmed_and_stored_once(
     scene: Scene, send: Send, point: Point, facade: Facade

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import pytest
-from cut_scene import FACADES, REQUEST_POINTS, XREAD, Facade, Scene, payloads, sha
+from cut_scene import BOTH_WAYS, FACADES, REQUEST_POINTS, XREAD, Facade, Scene, payloads, sha
 from cutting import Point
 from waiting import wait_until
 
@@ -100,8 +100,7 @@ def assert_each_once(scene: Scene, taking: Taking, taken: list[Any]) -> None:
     assert scene.rest(scene.victim) == []
 
 
-@pytest.mark.parametrize("facade", FACADES, ids=lambda facade: facade.name)
-@pytest.mark.parametrize("point", Point)
+@BOTH_WAYS
 @pytest.mark.parametrize("taking", TAKINGS, ids=lambda taking: taking.name)
 def test_what_is_taken_over_a_cut_is_taken_once(scene: Scene, taking: Taking, point: Point, facade: Facade) -> None:
     """§5.2 and §5.7: the store is there again at once; the call does what it would have, and nothing comes twice."""
@@ -138,8 +137,7 @@ def test_what_is_taken_from_a_store_that_goes_is_not_taken_again(
     assert_each_once(scene, taking, taken)
 
 
-@pytest.mark.parametrize("facade", FACADES, ids=lambda facade: facade.name)
-@pytest.mark.parametrize("point", Point)
+@BOTH_WAYS
 @pytest.mark.parametrize("name", ["check", "peek", "pending", "clear"])
 def test_a_look_that_is_cut_finds_what_only_the_store_has(
     scene: Scene, name: str, point: Point, facade: Facade, monkeypatch: pytest.MonkeyPatch
@@ -160,8 +158,7 @@ def test_a_look_that_is_cut_finds_what_only_the_store_has(
     assert scene.rest(scene.victim) == ([1] if name in {"peek", "pending"} else [])
 
 
-@pytest.mark.parametrize("facade", FACADES, ids=lambda facade: facade.name)
-@pytest.mark.parametrize("point", Point)
+@BOTH_WAYS
 def test_the_last_look_of_a_wait_finds_what_only_the_store_has(
     scene: Scene, point: Point, facade: Facade, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -186,7 +183,7 @@ def test_the_last_look_of_a_wait_finds_what_only_the_store_has(
 
 @pytest.mark.parametrize("point", Point)
 def test_the_last_look_of_a_wait_that_is_cut_for_good_says_so(scene: Scene, short_grace: float, point: Point) -> None:
-    """§5.11: whether mail is there only the store knows: unavailable, and no timeout; where the answer came, a timeout."""
+    """§5.11: whether mail is there only the store knows: unavailable; a timeout if the answer came."""
     scene.quiet()
 
     result = scene.under_cut(lambda: _wait(scene, FACADES[0], timeout=0.05), point, LOOK, away=True)

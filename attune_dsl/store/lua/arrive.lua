@@ -12,15 +12,21 @@ local asked = tonumber(ARGV[6])
 if asked and asked ~= generation then
   return { 'over', fmt(asked), redis.call('HGET', KEYS[2], 'outcome:' .. fmt(asked)) or '', redis.call('GET', KEYS[4]) or '' }
 end
--- The reply to its arrival was lost; what came of that is not.
-if ARGV[8] == '1' then
-  for past = generation - OUTCOME_COUNT, generation - 1 do
+-- The reply to its arrival was lost; what came of that is not: it was released, or it broke.
+if ARGV[8] == '1' and redis.call('HEXISTS', KEYS[2], 'at:' .. id) == 0 then
+  local broke
+  for past = generation - 1, generation - OUTCOME_COUNT, -1 do
     local how = redis.call('HMGET', KEYS[2], 'outcome:' .. fmt(past), 'order:' .. fmt(past))
-    if how[1] and how[2] and since < tonumber(how[2]) and (string.find(how[1], '^broken\n')
-        or string.find(how[1] .. '\n', '\n' .. id .. '\n', 1, true)) then
-      return { 'over', fmt(past), how[1], how[2] }
+    if how[1] and how[2] and since < tonumber(how[2]) then
+      local over = { 'over', fmt(past), how[1], how[2] }
+      if string.find(how[1], '^broken\n') then
+        broke = broke or over
+      elseif string.find(how[1] .. '\n', '\n' .. id .. '\n', 1, true) then
+        return over
+      end
     end
   end
+  if broke then return broke end
 end
 -- One that was there when it broke, and comes only now, has to learn of it like the others.
 if not asked and held[4] and since < tonumber(held[4]) then

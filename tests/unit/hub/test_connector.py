@@ -107,7 +107,7 @@ def test_a_silent_connection_is_replaced(
 
     reconnect(a, wait_until)
 
-    assert "no answer to a read" in caplog.text
+    wait_until(lambda: "no answer to a read" in caplog.text)
     assert a.signals.send("x", "a") != ""
 
 

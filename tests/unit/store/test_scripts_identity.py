@@ -119,7 +119,7 @@ def test_one_that_was_lost_and_joins_again_goes_on_as_another_incarnation(consol
     console.lapse("ann", 5_000)
     console.sweep()
 
-    _, epoch, _, died_at = console.join("ann", link=2, known_epoch="1", status="running")
+    _, epoch, _, died_at, *_ = console.join("ann", link=2, known_epoch="1", status="running")
 
     assert (epoch, died_at) == (b"2", b"0")
     assert history(console, "ann") == {b"build": ROW}
@@ -156,7 +156,7 @@ def test_another_process_after_a_loss_begins_a_history_of_its_own(console: Conso
     lapsed = console.lapse("ann", 5_000)
     console.sweep()
 
-    word, epoch, _, died_at = console.join("ann", hub="two")
+    word, epoch, _, died_at, *_ = console.join("ann", hub="two")
 
     assert (word, epoch, int(died_at)) == (b"joined", b"2", lapsed)
     assert history(console, "ann") == {}
@@ -182,7 +182,7 @@ def test_a_takeover_tells_the_old_owner_who_did_it(console: Console) -> None:
     old = console.owner("ann", hub="one")
     say(console, "ann", build=ROW)
 
-    word, epoch, _, _ = console.join("ann", hub="two", takeover="1", by="pid 8 on there")
+    word, epoch, *_ = console.join("ann", hub="two", takeover="1", by="pid 8 on there")
 
     assert (word, epoch) == (b"joined", b"2")
     told = {b"fenced": b"ann", b"epoch": b"1", b"by": b"pid 8 on there"}
@@ -221,7 +221,7 @@ def test_an_owner_whose_process_is_known_to_be_gone_gives_way_at_once(console: C
     console.owner("ann", hub="one")
     before = console.now()
 
-    word, epoch, now, died_at = console.join("ann", hub="two", takeover="#1")
+    word, epoch, now, died_at, *_ = console.join("ann", hub="two", takeover="#1")
     console.leave("ann")
     console.join("bob", hub="one")
     assert console.join("bob", hub="two", takeover="#3")[:2] == [b"joined", b"4"]
