@@ -59,7 +59,7 @@ def wait(  # noqa: PLR0917 (click passes them all by name)
     Outside of "attune-dsl exec" this joins as NAME, for the time of the wait. The signal counts as taken once it is
     printed; if that fails, it stays in the mailbox.
 
-    Exit codes: 0 a signal was taken, 3 somebody asked NAME to stop, 4 none came in time, 5 the source has ended, 6 it
+    Exit codes: 0 a signal was taken, 3 the agent was asked to stop, 4 none came in time, 5 the source has ended, 6 it
     would have been a deadlock, 7 the store cannot be reached; 1 the agent id is taken or printing failed, 2 wrong
     usage. Without a signal the reason is on standard error, and with --json an object with reason and detail on
     standard output.

@@ -16,7 +16,7 @@ from attune_dsl.coordination.handing import Hand
 from attune_dsl.coordination.stored_mail import StoredMail, Wanted, number, wanted
 from attune_dsl.exceptions import StoreUnavailable, UsageError
 from attune_dsl.hub.drive import Ticket, drive
-from attune_dsl.hub.endings import Gone
+from attune_dsl.hub.endings import Abort, Gone
 from attune_dsl.hub.link import SLEEPING
 from attune_dsl.hub.mailbox import Entry
 from attune_dsl.hub.watch import Entry as Event
@@ -30,6 +30,8 @@ _PAUSE: Final = 0.05
 """Seconds between two attempts to get a turn."""
 _ENDS: Final = frozenset({"ended", "lost"})
 _OWN_ENDS: Final = _ENDS | {"fenced"}
+_NEWS: Final = "updated"
+"""The kind of event that, among others, an abort is."""
 
 
 class DeputyMail(Deputy):
@@ -77,7 +79,7 @@ class DeputyMail(Deputy):
         since = self._epoch()
         mail = StoredMail(self._hub, self._agent_id)
         with closing(Arrivals(self._hub, (*mail.streams, self._hub.keys.timeline))) as arrivals:
-            gone = self._gone(these.source, since, require_alive=require_alive)
+            gone = self._aborted() or self._gone(these.source, since, require_alive=require_alive)
             while True:
                 is_over = deadline is not None and clock.monotonic() >= deadline
                 if taken := drive(self._take(these, hand)):
@@ -91,7 +93,7 @@ class DeputyMail(Deputy):
     def _until_news(
         self, mail: StoredMail, arrivals: Arrivals, these: Wanted, deadline: float | None
     ) -> NoSignal | None:
-        """Return when something has come that fits, or the time is over; and how the source ended, if it did."""
+        """Return when something has come that fits, or the time is over; and why to wait no longer, if so."""
         while arrived := arrivals.next(deadline):
             ends = [gone for each in arrived if (gone := self._ended(each, these.source)) is not None]
             gone = ends[0] if ends else None
@@ -101,12 +103,17 @@ class DeputyMail(Deputy):
         return None
 
     def _ended(self, arrival: Arrival, source: str | None) -> NoSignal | None:
-        """Return how the source ended, if that is what has come. Raises :class:`UsageError` for the agent itself."""
+        """Return how the source ended, or that the agent shall stop, if that is what has come.
+
+        Raises :class:`UsageError` where the agent itself has ended.
+        """
         if arrival.stream != self._hub.keys.timeline:
             return None
         for event in parse([(arrival.at, arrival.raw)]):
             if event.agent_id == self._agent_id and event.kind in _OWN_ENDS:
                 self._epoch()
+            if event.agent_id == self._agent_id and event.kind == _NEWS and (aborted := self._aborted()) is not None:
+                return aborted
             if event.agent_id == source and event.kind in _ENDS:
                 return _peer_gone(self._how(event))
         return None
@@ -115,6 +122,14 @@ class DeputyMail(Deputy):
         """Return the epoch of the agent. Raises :class:`UsageError` if it has ended, or has another owner."""
         owner = drive(self._tell([]))[1]
         return number(owner.partition(b"@")[0])
+
+    def _aborted(self) -> NoSignal | None:
+        """Return why the agent shall stop, and who asked, if somebody did."""
+        (told,) = drive(ask(self._hub, [("HMGET", self._hub.keys.agent(self._agent_id), "abort_reason", "abort_by")]))
+        if not isinstance(told, list) or not told[0]:
+            return None
+        why, by = (each.decode(errors="replace") if each else "" for each in told)
+        return NoSignal(reason=Reason.ABORTED, detail=str(Abort(why, by)))
 
     def _gone(self, source: str | None, since: int, *, require_alive: bool) -> NoSignal | None:
         """Return how the source ended, if that was since the agent joined; or that it does not live, if it has to."""

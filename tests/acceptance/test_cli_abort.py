@@ -256,6 +256,18 @@ def test_of_several_those_that_live_are_asked(flows: Exec, store: Store, bob: Jo
 
 
 @embedded
+def test_one_that_ends_because_of_it_is_a_near_miss_too(flows: Exec) -> None:
+    """§5.9: who was asked by the same command may have ended when the near misses are looked for."""
+    with flows.cli.start(*flows("sh", "-c", "echo here; exec sleep 60")) as running:
+        running.says("here")
+        asked = abort(flows, "job", "jobb")
+        running.end()
+
+    assert (asked.code, asked.out) == (1, "job: asked to stop\n")
+    assert asked.err.endswith("; did you mean job?\n")
+
+
+@embedded
 def test_one_that_has_ended_and_one_by_another_name_are_told_apart(flows: Exec, store: Store) -> None:
     """§5.9: an agent that ended is said to have ended; a workflow's or a shown name leads to the id."""
     with join("bob", store.address, store.namespace):

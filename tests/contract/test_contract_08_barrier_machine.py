@@ -1,6 +1,7 @@
 """§5.8, barriers: the scripts against a small model, whoever comes, goes, dies, joins again or is cut off.
 
-All of a generation learn the same; nobody is released unless all parties have come; nobody waits for ever after a break.
+All of a generation learn the same, nobody is released unless all parties have come, and nobody waits for ever after a
+break.
 """
 
 from __future__ import annotations
@@ -117,7 +118,12 @@ class Meetings(RuleBasedStateMachine):
             new = self.run(scripts.join(self.keys, name, "new.1", fields=["ttl", TTL, "interval", TTL], **given))
             self.run(
                 scripts.leave(
-                    self.keys, name, f"{int(new[1])}@new.1", new[1].decode(), status="completed", fields=["error", ""],
+                    self.keys,
+                    name,
+                    f"{int(new[1])}@new.1",
+                    new[1].decode(),
+                    status="completed",
+                    fields=["error", ""],
                     stages={},
                 )
             )
@@ -145,9 +151,9 @@ class Meetings(RuleBasedStateMachine):
         since = me.fared.get(at, me.since)
         generation = gate.generation
         expected = self.expect(name, at, parties, since)
-        reply = self.asks(name, at, parties, since, None)
+        reply = self.asks(name, at, parties=parties, since=since, generation=None)
         if reply_is_lost and expected != "refused":
-            reply = self.asks(name, at, parties, since, None, again=True)
+            reply = self.asks(name, at, parties=parties, since=since, generation=None, again=True)
         if expected == "late":
             self.learns(name, at, reply, gate.broken[0] if gate.broken else 0)
         elif expected == "refused":
@@ -186,8 +192,7 @@ class Meetings(RuleBasedStateMachine):
         self.released += 1
         return "released"
 
-    def asks(self, name: str, at: str, parties: Any, since: int, generation: int | None, again: bool = False) -> Any:
-        how: dict[str, Any] = {"parties": parties, "since": since, "generation": generation, "again": again}
+    def asks(self, name: str, at: str, **how: Any) -> Any:
         return self.run(scripts.arrive(self.keys, name, at, owner=self.people[name].owner, **how))
 
     def learns(self, name: str, at: str, reply: list[bytes], generation: int) -> None:
@@ -226,7 +231,7 @@ class Meetings(RuleBasedStateMachine):
         if at not in me.stands:
             return
         generation, parties = me.stands[at]
-        reply = self.asks(name, at, parties, me.fared.get(at, me.since), generation)
+        reply = self.asks(name, at, parties=parties, since=me.fared.get(at, me.since), generation=generation)
         if generation == gate.generation:
             assert reply == [b"waiting", str(generation).encode()]
         else:

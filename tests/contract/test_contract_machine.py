@@ -3,7 +3,7 @@
 Two processes, three agents (one with the awaitable facade), the real scripts. Hypothesis chooses what happens; after
 each step every process must know exactly what the model says, and every wait that the model ends must have ended so.
 
-``ATTUNE_MACHINE_EXAMPLES`` says how many histories are tried on each server (by default 15, and 25 on the real one).
+``ATTUNE_MACHINE_EXAMPLES`` says how many histories are tried on each server (by default 15, and 60 on the real one).
 """
 
 from __future__ import annotations
@@ -396,7 +396,7 @@ def test_mailboxes_are_as_the_model_says(
     run_state_machine_as_test(
         lambda: Mailboxes(store, loop),
         settings=settings(
-            max_examples=EXAMPLES or (15 if store.kind == "memory" else 25),
+            max_examples=EXAMPLES or (15 if store.kind == "memory" else 60),
             stateful_step_count=STEPS,
             deadline=None,
             print_blob=True,
