@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from awaiting import Awaited
-from peers import Peer
+from peers import Peer, Peers
 from waiting import wait_until
 
 from attune_dsl.model import NoSignal, Reason
@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from attune_dsl.coordination.signals import Signals
 
 
+def people(peers: Peers, *names: str, far: bool = True) -> list[Peer]:
+    """Agents, each over a link of its own if they are far from each other."""
+    return [peers.join(name, url=peers.elsewhere() if far else None) for name in names]
+
+
 def alone(peer: Peer) -> Signals:
     """The signals of an agent of which the test says that it does nothing else, on whatever thread."""
     return peer.agent.signals(is_alone=lambda: True)
@@ -25,7 +30,7 @@ def alone(peer: Peer) -> Signals:
 def record(store: Store, agent_id: str) -> dict[str, Any] | None:
     """What the store knows of an agent's wait."""
     text = store.redis.hget(f"{store.prefix}waits", agent_id)
-    return None if text is None else json.loads(text.partition(b" ")[2])  # type: ignore[union-attr]
+    return None if text is None else json.loads(text.split(b" ", 4)[4])  # type: ignore[union-attr]
 
 
 def known(store: Store) -> set[str]:
@@ -56,3 +61,9 @@ def free(source: Peer, waiter: Peer, type_: str, waiting: Awaited) -> None:
     assert source.signals.send(type_, waiter.id)
     signal = waiting.result()
     assert (signal.type, signal.source) == (type_, source.id)
+
+
+def flush(store: Store, peer: Peer) -> None:
+    """Wait until the hub of an agent has told all that it has to tell, and was answered."""
+    wait_until(lambda: not peer.hub.blocks._untold and not peer.member.is_listed)
+    wait_until(lambda: not peer.hub.commands._unanswered)

@@ -97,7 +97,7 @@ class MailOperations:
         names, kinds = typed.by_name(types)
         senders = () if source is None else (source,)
         waiter = self._waiter(names, senders, deadline)
-        if require_alive and not await self._is_alive(source):
+        if require_alive and self._member.aborted.value is None and not await self._is_alive(source):
             there = await self.check(types, source=source)
             return there or NoSignal(reason=Reason.PEER_GONE, detail=f"no agent {source!r} is alive")
         while await self._await(waiter, is_alone=self._is_alone if deadlock and source is not None else None):

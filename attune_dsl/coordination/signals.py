@@ -226,8 +226,9 @@ class Signals(Injectable):
         parties are named, also if one has ended that had not come yet. One that comes later, and had joined by then,
         learns of it at once. After that, as after a release, the barrier can be used again.
 
-        Raises :class:`UsageError` where the others wait for another number of parties, or where this agent waits there
-        already or is not among those named, and ``ValueError`` for a number that is not from 1 to 10,000.
+        Raises :class:`UsageError` where the others wait for other parties (their number, or their names), or where this
+        agent waits there already or is not among those named, and ``ValueError`` for a number that is not from 1 to
+        10,000.
         """
         return drive(self._operations.barrier(name, parties=parties, timeout=timeout))
 

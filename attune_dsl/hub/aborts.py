@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from attune_dsl.hub.endings import Abort
 from attune_dsl.store import limits, scripts
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from attune_dsl.hub.commands import Request
     from attune_dsl.hub.hub import Hub
     from attune_dsl.hub.member import Member
+
+_DIGITS: Final = 18
+"""An epoch has no more."""
 
 
 class Aborts:
@@ -34,7 +37,12 @@ class Aborts:
     def told(self, fields: dict[bytes, bytes]) -> None:
         """An inbox entry says that an agent is asked to stop."""
         member = self._hub.members.get(_text(fields[b"abort"]))
-        if member is None or fields.get(b"epoch") != str(member.epoch).encode():
+        if member is None:
+            return
+        epoch = fields.get(b"epoch", b"")
+        if epoch != str(member.epoch).encode():
+            if epoch.isdigit() and int(epoch[:_DIGITS]) > member.epoch:
+                self.restart()  # the answer to its join is still on its way
             return
         if not fields.get(b"reason"):
             self._hub.entries.skip(member.agent_id, fields, "an abort without a reason")

@@ -153,18 +153,19 @@ class Barriers:
     def told(self, fields: dict[bytes, bytes]) -> None:
         """An inbox entry says how a generation of a barrier has ended."""
         try:
-            name, agent_id, outcome = (fields[key].decode() for key in (b"barrier", b"of", b"outcome"))
-            generation, order, epoch = (int(fields[key]) for key in (b"generation", b"order", b"epoch"))
+            name, standing, outcome = (fields[key].decode() for key in (b"barrier", b"of", b"outcome"))
+            generation, order = (int(fields[key]) for key in (b"generation", b"order"))
             how = read_outcome(outcome, generation)
         except (KeyError, ValueError) as error:
             self._hub.entries.skip("", fields, repr(error))
             return
-        member = self._hub.members.get(agent_id)
-        stand = None if member is None else member.stands.get(name)
-        if member is not None and member.epoch == epoch and stand is not None:
-            if stand.generation in {None, generation}:
-                member.note_fared(name, order)
-            stand.has_ended(generation, how)
+        for agent_id in standing.split("\n"):
+            member = self._hub.members.get(agent_id)
+            stand = None if member is None else member.stands.get(name)
+            if member is not None and stand is not None:
+                if stand.generation in {None, generation}:
+                    member.note_fared(name, order)
+                stand.has_ended(generation, how)
 
     def ask_again(self, members: list[Member]) -> None:
         """What the store told of the barriers at which these agents stand may not have come."""

@@ -53,6 +53,7 @@ class Blocks:
         with self._lock:
             member.waits += 1
             member.blocked_by = waiter if is_alone is not None and member.waits == 1 else None
+            member.block_number = next(self._numbers)
         # Asked only now: what begins on another thread from here on finds the wait, and calls interrupt().
         if member.blocked_by is waiter and is_alone is not None and is_alone():
             self.tell_again([member])
@@ -141,7 +142,6 @@ class Blocks:
                 member.block_told = None if cursors is None else waiter
             if cursors is None:
                 return scripts.unblock(hub.keys, member.agent_id)
-            member.block_number = next(self._numbers)
             record = codec.encode_payload(self._record(member, waiter, *cursors))
             return scripts.block(hub.keys, member.agent_id, owner=member.owner, record=record)
 
@@ -167,15 +167,22 @@ class Blocks:
         }
 
     def told(self, fields: dict[bytes, bytes]) -> None:
-        """An inbox entry says that a wait of which the store was told is part of a cycle, and would be over first."""
+        """An inbox entry is about a wait of which the store was told.
+
+        It may be part of a cycle: does it go on? Or it is, and would be over first.
+        """
         try:
-            member = self._hub.members.get(fields[b"cycle"].decode())
+            member = self._hub.members.get(fields.get(b"cycle", fields.get(b"confirm", b"")).decode())
             named = int(fields[b"epoch"]), int(fields[b"wait"])
-            cycle = _spelled_out(codec.decode_words(fields[b"path"]))
+            cycle = _spelled_out(codec.decode_words(fields[b"path"])) if b"cycle" in fields else None
         except (KeyError, ValueError) as error:
             self._hub.entries.skip("", fields, repr(error))
             return
-        if member is not None and member.block_told is not None and named == (member.epoch, member.block_number):
+        if member is None or member.block_told is None or named != (member.epoch, member.block_number):
+            return
+        if cycle is None:
+            self.tell_again([member])
+        else:
             self._close(member, member.block_told, cycle)
 
     def _close(self, member: Member, waiter: Waiter, cycle: Cycle) -> None:

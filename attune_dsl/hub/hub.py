@@ -91,7 +91,7 @@ class Hub:
         """
         with self._members_lock:
             present = self.members.get(profile.agent_id)
-            if present is not None:
+            if present is not None and not present.gone:
                 if not profile.takeover:
                     raise AgentIdTaken(profile.agent_id, str(profile.fields["host"]), int(profile.fields["pid"]))
                 self.expel(present, profile.where)

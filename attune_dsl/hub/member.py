@@ -117,7 +117,7 @@ class Member:
         self.block_told: Waiter | None = None
         """The wait by which the store thinks that the agent is blocked, in the order of what was written to it."""
         self.block_number = 0
-        """Which of the waits of this process that is."""
+        """Which of the waits of this process began last."""
         self.block_telling: Waiter | None = None
         """One that is about to be told."""
         self.is_listed = False

@@ -201,7 +201,7 @@ class Reader:
             self._owner.sources.ended(fields)
         elif b"here" in fields:
             self._owner.sources.began(fields)
-        elif b"cycle" in fields:
+        elif b"cycle" in fields or b"confirm" in fields:
             self._owner.blocks.told(fields)
         elif b"barrier" in fields:
             self._owner.barriers.told(fields)

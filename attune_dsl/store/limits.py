@@ -55,6 +55,13 @@ REASON_LENGTH: Final = 1_000
 """Characters of the reason of an abort, at most."""
 ABORT_CHUNK: Final = 200
 """Agents that one script call asks to stop, at most, so that it stays below 5 ms."""
+FRESH: Final = 1_500
+"""Milliseconds for which a wait goes on in any case once its hub has told of it, be its link broken at once.
+
+Less than the grace time (:mod:`attune_dsl.hub.link`), after which a wait without a link is given up.
+"""
+CONFIRM: Final = 500
+"""Milliseconds in which a hub is asked once, at most, whether a wait goes on."""
 SWEEP_COUNT: Final = 200
 """Most lapsed leases that one script call deals with, so that it stays below 5 ms; the next call goes on."""
 
@@ -76,5 +83,7 @@ SCRIPT_CONSTANTS: Final = (
     "CYCLE_COUNT",
     "CYCLE_SCAN",
     "CLOSE",
+    "FRESH",
+    "CONFIRM",
 )
 """Names from this module that every Lua script sees as local constants."""

@@ -220,6 +220,24 @@ def test_a_release_that_is_told_before_the_arrival_is_confirmed_counts(
     assert waiting.result() == released.result()
 
 
+def test_one_that_was_asked_to_stop_and_released_all_the_same_has_not_heeded(
+    far: Peer, near: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """§5.8, §5.9: the last one came just before it could say that it leaves; no wait of it has ended by the abort."""
+    departure = Barriers.departure
+
+    def late(self: Barriers, *args: Any, **how: Any) -> Any:
+        assert near.signals.barrier("gate", 2)
+        return departure(self, *args, **how)
+
+    waiting = stands(far)
+    monkeypatch.setattr(Barriers, "departure", late)
+    near.signals.abort("enough", "far")
+
+    assert waiting.result() == Released(generation=1, agents=("far", "near"))
+    assert (far.agent.aborted, far.agent.heeded) == ("enough (asked by near)", "")
+
+
 def test_an_inbox_that_ran_over_hides_nothing(store: Store, peers: Peers, shrink: Shrink) -> None:
     """§5.8: a word that all has to be looked at anew stands in the place of what was told."""
     shrink("INBOX_COUNT", 3)
@@ -245,13 +263,13 @@ def test_an_inbox_that_ran_over_hides_nothing(store: Store, peers: Peers, shrink
         {"outcome": b"\xff"},
         {"order": "9" * 5000},
         {"generation": "one"},
-        {"epoch": ""},
+        {"generation": ""},
     ],
 )
 def test_a_malformed_notice_is_skipped_alone(store: Store, far: Peer, near: Peer, fields: dict[str, Any]) -> None:
     """§5.12: counted; the wait goes on, and ends with the true one."""
     waiting = stands(far)
-    entry = {"barrier": "gate", "of": "far", "epoch": far.member.epoch, "generation": 1, "order": 1}
+    entry = {"barrier": "gate", "of": "far", "generation": 1, "order": 1}
     inbox = f"{store.prefix}inbox:{far.hub.commands.link}"
 
     store.redis.xadd(inbox, {**entry, "outcome": "released\nfar", **fields})
@@ -263,12 +281,12 @@ def test_a_malformed_notice_is_skipped_alone(store: Store, far: Peer, near: Peer
 
 
 def test_what_is_meant_for_others_ends_no_wait(store: Store, far: Peer, near: Peer) -> None:
-    """§5.12: of another generation, incarnation, barrier or agent."""
+    """§5.12: of another generation, barrier or agent."""
     waiting = stands(far)
-    entry = {"barrier": "gate", "of": "far", "epoch": far.member.epoch, "generation": 1, "order": 1}
+    entry = {"barrier": "gate", "of": "far", "generation": 1, "order": 1}
     inbox = f"{store.prefix}inbox:{far.hub.commands.link}"
 
-    for fields in ({"generation": 2}, {"epoch": 0}, {"barrier": "door"}, {"of": "near"}, {"of": "nobody"}):
+    for fields in ({"generation": 2}, {"generation": 0}, {"barrier": "door"}, {"of": "near"}, {"of": "nobody"}):
         store.redis.xadd(inbox, {**entry, "outcome": "released\nfar", **fields})
     last = store.redis.xadd(inbox, {"nudge": "1"})
 

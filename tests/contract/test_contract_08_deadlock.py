@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from awaiting import Awaited, end
-from blocking import alone, blocked, closing, deadlock_of, free, known, record
+from blocking import alone, blocked, closing, deadlock_of, flush, free, known, people, record
 from peers import Peer, Peers, until
 from proxy import Proxy
 from waiting import wait_until
@@ -20,11 +19,6 @@ if TYPE_CHECKING:
     from conftest import Store
 
 SHORT = Heartbeat(interval=0.1, ttl=0.5)
-
-
-def people(peers: Peers, *names: str, far: bool = True) -> list[Peer]:
-    """Agents, each over a link of its own if they are far from each other."""
-    return [peers.join(name, url=peers.elsewhere() if far else None) for name in names]
 
 
 # What is a cycle
@@ -63,8 +57,9 @@ def test_three_in_a_circle(store: Store, peers: Peers, far: bool) -> None:
     free(a, c, "z", waits[0])
 
 
-def test_the_longest_circle_that_is_looked_for(store: Store, peers: Peers) -> None:
+def test_the_longest_circle_that_is_looked_for(store: Store, peers: Peers, shrink: Callable[[str, int], None]) -> None:
     """§5.8: 64; one more is too long, and the wait is one like any other."""
+    shrink("FRESH", 60_000)  # the machine may be slow
     names = [f"a{n:02}" for n in range(65)]
     ring = [peers.join(name) for name in names]
     for n in range(63):
@@ -222,75 +217,6 @@ def test_more_mail_than_is_looked_at_prevents_it(
 # Who may still act
 
 
-@pytest.mark.parametrize(
-    ("first", "second", "learns"),
-    [
-        (None, None, "second"),
-        (None, 60, "second"),
-        (60, None, "first"),
-        (60, 60, "first"),
-        (60, 90, "first"),
-        (90, 60, "second"),
-    ],
-)
-def test_who_would_give_up_first_learns_of_it(
-    store: Store, peers: Peers, first: float | None, second: float | None, learns: str
-) -> None:
-    """§5.8: its wait is in vain; the others learn nothing and wait on."""
-    a, b = people(peers, "a", "b")
-    waiting = blocked(store, a, "b", "x", timeout=first)
-    if learns == "second":
-        assert closing(b, "a", "y", timeout=second)
-        assert not waiting.is_over
-        assert known(store) == {"a"}
-        return
-    other = Awaited(alone(b).wait, "y", source="a", timeout=second)
-    assert deadlock_of(waiting.result()) == 'a waits for b: "x" → b waits for a: "y"'
-    wait_until(lambda: known(store) == {"b"})
-    assert not other.is_over
-    a.signals.send("y", "b")
-    assert other.result()
-
-
-def test_who_learns_of_it_is_told_the_cycle_from_its_own_place(store: Store, peers: Peers) -> None:
-    """§5.8: three agents of three processes; the one in the middle would give up first."""
-    a, b, c = people(peers, "a", "b", "c")
-    waits = [blocked(store, a, "b", "x", timeout=90), blocked(store, b, "c", "y", timeout=60)]
-    waits.append(Awaited(alone(c).wait, "z", source="a", timeout=75))
-
-    assert deadlock_of(waits[1].result()) == 'b waits for c: "y" → c waits for a: "z" → a waits for b: "x"'
-    wait_until(lambda: known(store) == {"a", "c"})
-    assert [wait.is_over for wait in waits] == [False, True, False]
-
-
-def test_what_is_about_to_end_does_not_count_as_blocked(store: Store, peers: Peers) -> None:
-    """§5.8: its agent may know that its time is over earlier than the store."""
-    a, b = people(peers, "a", "b")
-    waiting = Awaited(alone(a).wait, "x", source="b", timeout=0.09)
-    assert Awaited(alone(b).wait, "y", source="a", timeout=0.09).result().reason is Reason.TIMEOUT
-    assert waiting.result().reason is Reason.TIMEOUT
-
-
-@pytest.mark.parametrize(
-    "change", [{"epoch": "0"}, {"wait": "0"}, {"cycle": "nobody"}, {"path": "{"}, {"path": '["a"]'}, {"epoch": "x"}]
-)
-def test_a_word_that_is_not_about_this_wait_ends_none(store: Store, peers: Peers, change: dict[str, str]) -> None:
-    """§5.8, §5.12: it is late, or forged."""
-    (a,) = people(peers, "a")
-    waiting = blocked(store, a, "b", "x")
-    held = record(store, "a")
-    assert held is not None
-    path = json.dumps(["a", "b", '["x"]', "b", "a", '["y"]'])
-    word = {"cycle": "a", "epoch": held["epoch"], "wait": str(held["wait"]), "path": path}
-    inbox = f"{store.prefix}inbox:{a.hub.commands.link}"
-    store.redis.xadd(inbox, {**word, **change})  # type: ignore[arg-type]
-    peers.join("ops", url=peers.elsewhere()).signals.send("other", "a")
-    wait_until(lambda: a.member.mailbox.mail_order)
-    assert not waiting.is_over
-    store.redis.xadd(inbox, word)  # type: ignore[arg-type]
-    assert deadlock_of(waiting.result()) == 'a waits for b: "x" → b waits for a: "y"'
-
-
 def not_told(store: Store, peer: Peer, *waits: Callable[[], Any]) -> list[Awaited]:
     """Start waits, and return once the hub has told all that it will tell; of these it tells nothing."""
     waiting = [Awaited(wait) for wait in waits]
@@ -298,12 +224,6 @@ def not_told(store: Store, peer: Peer, *waits: Callable[[], Any]) -> list[Awaite
     flush(store, peer)
     assert peer.id not in known(store)
     return waiting
-
-
-def flush(store: Store, peer: Peer) -> None:
-    """Wait until the hub of an agent has told all that it has to tell, and was answered."""
-    wait_until(lambda: not peer.hub.blocks._untold and not peer.member.is_listed)
-    wait_until(lambda: not peer.hub.commands._unanswered)
 
 
 @pytest.mark.parametrize(
@@ -377,8 +297,13 @@ def test_one_that_was_lost_is_no_member(store: Store, peers: Peers, proxy: Proxy
     a, b = peers.join("a", url=proxy.url, heartbeat=SHORT), peers.join("b")
     blocked(store, a, "b", "x")
     proxy.die()
-    score = store.redis.zscore(f"{store.prefix}leases", a.member.lease)
-    wait_until(lambda: (now := store.redis.time()) and now[0] * 1000 + now[1] // 1000 > float(score))  # type: ignore
+
+    def has_lapsed() -> bool:
+        seconds, micros = store.redis.time()  # type: ignore[misc]
+        score = store.redis.zscore(f"{store.prefix}leases", a.member.lease)  # a beat may have been on its way
+        return score is None or int(seconds) * 1000 + int(micros) // 1000 > float(score)  # type: ignore[arg-type]
+
+    wait_until(has_lapsed)
     waiting = Awaited(alone(b).wait, "y", source="a", timeout=None)
     wait_until(lambda: waiting.is_over or "b" in known(store))
     assert not waiting.is_over or waiting.result().reason is Reason.PEER_GONE
@@ -431,7 +356,9 @@ def test_a_wait_for_one_that_has_ended_is_not_kept(store: Store, peers: Peers) -
     assert not waiting.is_over
 
 
-@pytest.mark.parametrize("junk", ["7 {", "no order", "7 {}", '7 {"deadline": "soon", "source": 1}', "7 []"])
+@pytest.mark.parametrize(
+    "junk", ["7 0 0 0 {", "no order", "7 0 0 0 {}", '7 1 1 1 {"deadline": "soon", "source": 1}', "7 7 8 9 []", "7 {}"]
+)
 def test_what_makes_no_sense_is_no_member(store: Store, peers: Peers, junk: str) -> None:
     """§5.12: bad data in the place of a record stops nobody."""
     (b,) = people(peers, "b")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from aborting import WHY, aborted, field, is_told, waits
-from awaiting import end
+from awaiting import Awaited, end
 from peers import Peer, Peers, until
 from proxy import Proxy
 from waiting import wait_until
@@ -16,7 +16,9 @@ from waiting import wait_until
 from attune_dsl import Heartbeat, join
 from attune_dsl.coordination.agent import AgentInfo, enter
 from attune_dsl.hub import link
+from attune_dsl.hub.connector import Connector
 from attune_dsl.hub.drive import drive
+from attune_dsl.hub.member import Member
 from attune_dsl.model import AgentStatus, Reason
 from attune_dsl.store import limits
 
@@ -86,7 +88,7 @@ def test_a_full_inbox_loses_none(store: Store, ops: Peer, me: Peer) -> None:
                 pipeline.xadd(inbox, {"nudge": "1"})
             pipeline.execute()
         ops.signals.abort("enough", "me")
-        assert [fields for _, fields in store.redis.xrange(inbox)] == [{b"resync": b"1"}]  # type: ignore[union-attr]
+        assert [fields for _, fields in store.redis.xrange(inbox)] == [{b"resync": b"1"}]
 
     assert aborted(waiting.result(10)) == WHY
 
@@ -140,6 +142,7 @@ def test_a_caller_s_cancellation_is_no_abort_to_others(store: Store, me: Peer) -
     """§5.9: its waits end, and no successor is asked to stop."""
     waiting = waits(me, "x")
     me.agent.halt("SIGTERM", is_abort=False)
+    assert me.hub.aborts._unsaid == []
     assert aborted(waiting.result()) == "SIGTERM"
     me.signals.send("flush", "me")
     assert field(store, "me", "abort_reason") is None
@@ -204,6 +207,31 @@ def test_one_that_was_lost_and_came_back_is_still_asked(store: Store, ops: Peer,
     wait_until(lambda: me.member.epoch > epoch)
     assert aborted(me.signals.wait("x")) == WHY
     assert field(store, "me", "abort_reason") == "enough"
+
+
+def test_one_that_comes_while_its_agent_joins_is_not_missed(
+    ops: Peer, peers: Peers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """§5.9: the word is read before the answer to the join, which was given before it."""
+    other = peers.join("other")
+    waits(other, "x", timeout=30)  # it reads for its hub
+    wait_until(lambda: not other.hub.aborts._unasked)
+    told: list[Any] = []
+    original, tell = Connector._own, other.hub.aborts.told
+    monkeypatch.setattr(other.hub.aborts, "told", lambda fields: (tell(fields), told.append(fields)))
+
+    def own_late(connector: Connector, member: Member, reply: Any) -> None:
+        if member.agent_id == "me" and not told:
+            assert Awaited(ops.signals.abort, "enough", "me").result() == ["me"]
+            wait_until(lambda: told)
+        original(connector, member, reply)
+
+    monkeypatch.setattr(Connector, "_own", own_late)
+    me = peers.join("me")
+
+    assert aborted(Awaited(me.signals.wait, "y", timeout=600).result()) == WHY
+    assert other.agent.aborted == ""
+    assert ops.signals.send("x", "other")
 
 
 # Scripts that joined
@@ -272,7 +300,7 @@ def test_hostile_entries_are_skipped_alone(store: Store, ops: Peer, me: Peer, en
     fields = {k: (own if v == "own" else v).encode(errors="surrogateescape") for k, v in entry.items()}
     waiting = waits(me, "x", "y")
 
-    store.redis.xadd(me.hub.reader._inbox, fields)  # type: ignore[arg-type]
+    store.redis.xadd(me.hub.reader._inbox, fields)
     ops.signals.send("x", "me")
     assert waiting.result()
     assert me.agent.aborted == ""
@@ -302,7 +330,7 @@ def test_a_foreign_type_in_the_agent_s_place_aborts_nobody(
     me.hub.ask_again()
     wait_until(lambda: not me.hub.aborts._unasked and not me.hub.commands._unanswered)
     store.redis.delete(key)
-    store.redis.hset(key, mapping=held)  # type: ignore[arg-type]
+    store.redis.hset(key, mapping=held)
     store.redis.expire(key, 60)
 
     assert me.agent.aborted == ""

@@ -19,15 +19,20 @@ local function settle(prefix, name, outcome, ids, generation)
   redis.call('HSET', barrier, 'generation', fmt(generation + 1), 'count', '0', 'outcome:' .. fmt(generation), outcome,
     'order:' .. fmt(generation), order)
   redis.call('HDEL', barrier, 'outcome:' .. fmt(generation - OUTCOME_COUNT), 'order:' .. fmt(generation - OUTCOME_COUNT))
+  local links, standing = {}, {}
   for _, id in ipairs(ids) do
     redis.call('HDEL', barrier, 'at:' .. id)
     redis.pcall('SREM', prefix .. 'barriers:' .. id, name)
-    local owner = redis.pcall('HMGET', prefix .. 'agent:' .. id, 'owner')[1] or ''
-    local epoch, link = string.match(owner, '^(%d+)@(.+)$')
-    if link then
-      pcall(post, prefix .. 'inbox:' .. link, 'barrier', name, 'of', id, 'epoch', epoch, 'generation', fmt(generation),
-        'outcome', outcome, 'order', order)
+    local link = string.match(redis.pcall('HMGET', prefix .. 'agent:' .. id, 'owner')[1] or '', '@(.+)$')
+    if link and not standing[link] then
+      links[#links + 1], standing[link] = link, {}
     end
+    if link then table.insert(standing[link], id) end
+  end
+  -- Once a hub: the outcome names all, and a thousand times that would be too much.
+  for _, link in ipairs(links) do
+    pcall(post, prefix .. 'inbox:' .. link, 'barrier', name, 'of', table.concat(standing[link], '\n'),
+      'generation', fmt(generation), 'outcome', outcome, 'order', order)
   end
   return order
 end

@@ -6,7 +6,9 @@
 -- so far), deadline (ms of the server's clock, 0: none).
 -- Returns the cycle as {agent, source, its types as JSON, …}, empty if there is none, or if it is another's wait that
 -- ends: that one's hub is told through its inbox.
--- What is kept is the namespace's order and the record: '<order> <record>'.
+-- What is kept is the namespace's order when the wait began, when that was, when its hub last told of it and was last
+-- asked to do so again, and the record: '<order> <began_at> <told_at> <asked_at> <record>'. A cycle is certain only while
+-- all its members are fresh: one whose link broke may have given up. The hubs of the others are asked, and tell anew.
 if not owns(KEYS[1], ARGV[1]) then return {} end
 local now, prefix, unread = clock(), ARGV[3], CYCLE_SCAN
 
@@ -45,7 +47,7 @@ local function has_come(wait, stream, after, taken)
   end
 end
 
--- What an agent is blocked by, if it is for certain. `awaited` is the order when the one began that waits for it: has it
+-- What an agent is blocked by. `awaited` is the order when the one began that waits for it: has it
 -- ended since then, that wait ends.
 local function blocked(id, text, awaited)
   local readable, wait = pcall(cjson.decode, text or '')
@@ -64,9 +66,11 @@ end
 -- The one that gives up first ends the deadlock anyway, and its wait is in vain: it is told now, the others wait on. Of
 -- those that would give up at the same time, or never, it is the one that comes last.
 local function first_to_end(waits)
+  local function ends_at(wait) return wait.deadline == 0 and math.huge or wait.deadline end
   local first = waits[1]
   for _, wait in ipairs(waits) do
-    if wait.deadline ~= 0 and (first.deadline == 0 or wait.deadline < first.deadline) then first = wait end
+    local at, than = ends_at(wait), ends_at(first)
+    if at < than or (at == than and wait.began_at > first.began_at) then first = wait end
   end
   return first
 end
@@ -83,40 +87,77 @@ local function spelled_out(waits, first)
   return cycle
 end
 
-local function tell(wait, cycle)
+local function tell(wait, kind, ...)
   local link = string.match(redis.call('HGET', prefix .. 'agent:' .. wait.id, 'owner') or '', '@(.+)$')
   if link then
-    post(prefix .. 'inbox:' .. link, 'cycle', wait.id, 'epoch', wait.epoch, 'wait', tostring(wait.wait),
-      'path', cjson.encode(cycle))
+    post(prefix .. 'inbox:' .. link, kind, wait.id, 'epoch', wait.epoch, 'wait', fmt(wait.wait), ...)
   end
 end
 
+local function keep(id, kept)
+  redis.call('HSET', KEYS[2], id, string.format('%.0f %.0f %.0f %.0f %s', kept.order, kept.began_at, kept.told_at,
+    kept.asked_at, kept.text))
+  redis.call('EXPIRE', KEYS[2], AGENT_TTL)
+end
+
+local function kept_of(id)
+  local order, began_at, told_at, asked_at, text = string.match(redis.call('HGET', KEYS[2], id) or '',
+    '^(%d+) (%d+) (%d+) (%d+) (.*)$')
+  return { order = tonumber(order or '') or 0, began_at = tonumber(began_at or '') or 0,
+    told_at = tonumber(told_at or '') or 0, asked_at = tonumber(asked_at or '') or 0, text = text }
+end
+
+local function is_fresh(kept) return now - kept.told_at <= FRESH end
+
+-- Whether all who wait are known to do so still; the hubs of those of which that is not known are asked.
+local function are_fresh(waits)
+  local fresh = true
+  for _, wait in ipairs(waits) do
+    if not is_fresh(wait.kept) then
+      fresh, wait.kept.asked_at = false, now
+      keep(wait.id, wait.kept)
+      tell(wait, 'confirm')
+    end
+  end
+  return fresh
+end
+
 local own = cjson.decode(ARGV[4])
+local kept = { order = tonumber(redis.call('GET', prefix .. 'order') or '0'), began_at = now, told_at = now, asked_at = 0,
+  text = ARGV[4] }
+local before = kept_of(ARGV[2])
+local readable, same = pcall(cjson.decode, before.text or '')
+if readable and type(same) == 'table' and same.epoch == own.epoch and same.wait == own.wait then
+  kept.order, kept.began_at = before.order, before.began_at
+end
 local id, text, order, awaited, waits = ARGV[2], ARGV[4], math.huge, math.huge, {}
+local walked = kept
 for _ = 1, CYCLE_COUNT do
   local readable, wait = pcall(blocked, id, text, awaited)
   if not readable or not wait then break end
+  wait.kept, wait.began_at = walked, walked.began_at
+  -- One that was asked just now tells anew, and walks on from there.
+  if not is_fresh(walked) and now - walked.asked_at <= CONFIRM then break end
   waits[#waits + 1] = wait
   id, awaited = wait.source, order
   if id == ARGV[2] then
     if (tonumber(redis.call('HGET', KEYS[1], 'prior') or '') or 0) >= awaited then break end
+    if not are_fresh(waits) then break end
     local first = first_to_end(waits)
     local cycle = spelled_out(waits, first)
     redis.call('HDEL', KEYS[2], first.id)
     if first == waits[1] then return cycle end
-    tell(first, cycle)
+    tell(first, 'cycle', 'path', cjson.encode(cycle))
     break
   end
-  local known
-  known, text = string.match(redis.call('HGET', KEYS[2], id) or '', '^(%d+) (.*)$')
-  order = tonumber(known or '') or 0
+  walked = kept_of(id)
+  order, text = walked.order, walked.text
 end
 -- Its own wait may be about to end, too: it has not been told yet that its source ended.
 local ended = redis.call('HGET', prefix .. 'agent:' .. own.source, 'ended_order')
 if ended and tonumber(ended) >= own.since then
   redis.call('HDEL', KEYS[2], ARGV[2])
 else
-  redis.call('HSET', KEYS[2], ARGV[2], (redis.call('GET', prefix .. 'order') or '0') .. ' ' .. ARGV[4])
-  redis.call('EXPIRE', KEYS[2], AGENT_TTL)
+  keep(ARGV[2], kept)
 end
 return {}

@@ -215,6 +215,22 @@ def test_it_ends_with_the_agent(job: Peer, deputy: DeputyMail, listening: list[A
     assert "no longer, that of a live agent 'job'" in waiting.result()
 
 
+def test_an_abort_ends_the_wait_and_each_later_one(
+    ann: Peer, job: Peer, deputy: DeputyMail, listening: list[Any], wait_until: WaitUntil
+) -> None:
+    """§5.9: it says why and who asked; mail that is there is delivered first (§5.8)."""
+    assert job.agent.aborted == ""
+    waiting = Awaited(wait, deputy, "go", timeout=None)
+    wait_until(lambda: listening)
+    assert ann.signals.abort("too late", "job") == ["job"]
+    ended = waiting.result()
+    ann.signals.send("go", "job")
+
+    assert ended == NoSignal(reason=Reason.ABORTED, detail="too late (asked by ann)")
+    assert wait(deputy, "go")
+    assert wait(deputy, "go", timeout=None) == ended
+
+
 def test_a_wrong_token_takes_nothing(peers: Peers, ann: Peer, job: Peer, store: Store) -> None:
     ann.signals.send("go", "job")
     deputy = drive(DeputyMail.open("job", "0" * 32, peers.elsewhere(), store.namespace))

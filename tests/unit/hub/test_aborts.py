@@ -108,6 +108,15 @@ def test_an_entry_for_another_incarnation_or_agent_is_none(
     assert (ann.aborted.value, hub.entries.skipped) == (None, 0)
 
 
+@pytest.mark.parametrize(
+    ("epoch", "asks"), [("4", True), ("9" * 5_000, True), ("2", False), ("x", False), ("²", False)]
+)
+def test_one_for_a_later_incarnation_is_asked_about(aborts: Aborts, hub: Hub, epoch: str, asks: bool) -> None:
+    """§5.9: the answer to its join may still be on its way."""
+    aborts.told(entry(epoch=epoch))
+    assert (len(unasked(aborts)), hub.ticks) == ((2, 1) if asks else (0, 0))
+
+
 @pytest.mark.parametrize("reason", [None, ""])
 def test_an_entry_without_a_reason_is_skipped_and_counted(
     aborts: Aborts, hub: Hub, ann: Member, reason: str | None

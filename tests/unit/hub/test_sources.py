@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from attune_dsl.hub.drive import drive
+from attune_dsl.hub.endings import Gone
 from attune_dsl.hub.entries import EntryReader
 from attune_dsl.hub.link import SLEEPING
-from attune_dsl.hub.endings import Gone
 from attune_dsl.hub.mailbox import Waiter
 from attune_dsl.hub.sources import Sources
 from attune_dsl.store.connection import ReplyError

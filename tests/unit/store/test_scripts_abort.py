@@ -76,9 +76,13 @@ def test_one_that_never_lived(console: Aborting) -> None:
 
 
 def test_one_that_has_ended(console: Aborting) -> None:
-    """§5.10: its status is final."""
+    """§5.10: its status is final, also if somebody put a lease of it back."""
     console.join("ann")
     console.leave("ann")
+    assert console.abort("ann") == []
+
+    console.redis.zadd(console.keys.leases, {"ann#1": console.now() + CALM_MS})
+    console.redis.expire(console.keys.leases, 60)
 
     assert console.abort("ann") == []
     assert console.kept("ann") == ("", "")

@@ -120,6 +120,18 @@ def test_the_order_of_arrival_is_kept_for_many(store: Store) -> None:
     assert replies[-1][2].split("\n")[1:] == names
 
 
+def test_a_hub_is_told_once_for_all_of_its_agents(gate: Meeting) -> None:
+    """§5.8: what it is told names all, so a copy for each would grow with the square of their number."""
+    for agent in ("dan", "eve"):
+        gate.owner(agent, hub="ann")
+    for agent in ("dan", "ben", "ann", "eve"):
+        gate.arrive(agent, 4)
+
+    told = [fields[b"of"] for _, fields in gate.redis.xrange(gate.keys.inbox("ann.1")) if b"of" in fields]
+    assert told == [b"dan\nann\neve"]
+    assert gate.heard("ben") == [("1", "released\ndan\nben\nann\neve")]
+
+
 def test_one_that_arrives_twice_counts_once(gate: Meeting) -> None:
     """§5.8: a command that is sent again over a new link moves nothing."""
     for _ in range(3):
