@@ -109,7 +109,7 @@ async def _as_agent(
     try:
         agent.touch(None, 0.0)
         outcome: Signal | NoSignal = await agent.handing(_print).wait(*types, **how)
-        error = agent.heeded or None
+        error = agent.aborted if agent.has_heeded else None
         status = AgentStatus.ABORTED if error else AgentStatus.COMPLETED
     except Exception as failed:
         status, error = AgentStatus.FAILED, str(failed)

@@ -13,7 +13,7 @@ from attune_dsl.coordination.async_signals import AsyncSignals
 from attune_dsl.coordination.handing import Hand, HandingOperations
 from attune_dsl.coordination.inert import InertOperations
 from attune_dsl.coordination.mail import MailOperations
-from attune_dsl.coordination.operations import Operations, guarded
+from attune_dsl.coordination.operations import Check, Operations, guarded
 from attune_dsl.coordination.signals import Signals
 from attune_dsl.exceptions import AgentIdTaken
 from attune_dsl.hub.drive import Strand
@@ -118,9 +118,9 @@ class Agent:
         return "" if abort is None else str(abort)
 
     @property
-    def heeded(self) -> str:
-        """As ``aborted``, if a wait of the agent has ended because of it."""
-        return self.aborted if self._member is not None and self._member.has_heeded else ""
+    def has_heeded(self) -> bool:
+        """Whether a wait of the agent has ended because it was asked to stop."""
+        return self._member is not None and self._member.has_heeded
 
     @property
     def token(self) -> str:
@@ -174,20 +174,21 @@ class Agent:
     def signals(
         self,
         taken: list[Signal] | None = None,
-        check: Callable[[], object] | None = None,
+        check: Check | None = None,
         is_alone: Callable[[], bool] | None = None,
     ) -> Signals:
         """Return the blocking facade; what is taken through it is appended to ``taken``.
 
-        ``check`` is called before each operation: it raises where there shall be none any more. ``is_alone`` tells
-        whether the caller is all that the agent does at the moment; by default, whether it is where the agent entered.
+        ``check`` is called before each operation, with its name: it raises where there shall be none any more.
+        ``is_alone`` tells whether the caller is all that the agent does at the moment; by default, whether it is where
+        the agent entered.
         """
         return Signals(self._operations(taken, check, is_alone))
 
     def async_signals(
         self,
         taken: list[Signal] | None = None,
-        check: Callable[[], object] | None = None,
+        check: Check | None = None,
         is_alone: Callable[[], bool] | None = None,
     ) -> AsyncSignals:
         """Return the awaitable facade; see :meth:`signals`."""
@@ -203,7 +204,7 @@ class Agent:
     def _operations(
         self,
         taken: list[Signal] | None,
-        check: Callable[[], object] | None,
+        check: Check | None,
         is_alone: Callable[[], bool] | None,
     ) -> Operations:
         if self._hub is None or self._member is None or self._coordination is None:

@@ -79,7 +79,9 @@ class DeputyMail(Deputy):
         since = self._epoch()
         mail = StoredMail(self._hub, self._agent_id)
         with closing(Arrivals(self._hub, (*mail.streams, self._hub.keys.timeline))) as arrivals:
-            gone = self._aborted() or self._gone(these.source, since, require_alive=require_alive)
+            gone = self._aborted()
+            if gone is None:
+                gone = self._gone(these.source, since, require_alive=require_alive)
             while True:
                 is_over = deadline is not None and clock.monotonic() >= deadline
                 if taken := drive(self._take(these, hand)):

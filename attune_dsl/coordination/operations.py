@@ -62,20 +62,24 @@ class Operations(Protocol):
         """Ask one agent to stop (``None``: all others)."""
 
 
+Check = Callable[[str], object]
+"""Called with the name of an operation before it begins: raises where there shall be none."""
+
+
 class _Guarded:
     """Looks up an operation by name, once ``check`` has allowed it: the list of operations is not repeated here."""
 
     __slots__ = ("_check", "_operations")
 
-    def __init__(self, operations: Operations, check: Callable[[], object]) -> None:
+    def __init__(self, operations: Operations, check: Check) -> None:
         self._operations = operations
         self._check = check
 
     def __getattr__(self, name: str) -> Any:
-        self._check()
+        self._check(name)
         return getattr(self._operations, name)
 
 
-def guarded(operations: Operations, check: Callable[[], object]) -> Operations:
-    """Return the operations, each of which calls ``check`` first and raises what that raises."""
+def guarded(operations: Operations, check: Check) -> Operations:
+    """Return the operations, each of which calls ``check`` with its name first and raises what that raises."""
     return cast("Operations", _Guarded(operations, check))

@@ -31,6 +31,10 @@ STATUS_LINGER: Final = 0.05
 """Seconds within which a stage boundary is published; boundaries in between are coalesced."""
 
 
+_LOOK_CHUNK: Final = 500
+"""Mailboxes that are looked at in one write: a beat behind ten thousand would not be answered in time."""
+
+
 class Due:
     """A time at which the hub's thread has something to do; other threads ask for it.
 
@@ -254,8 +258,11 @@ class Keeper:
 
     def _look(self, members: Iterable[Member]) -> None:
         looked = [member for member in members if member.profile.has_mailbox and member.epoch]
-        if looked:
-            drive(self._hub.look(looked))
+        for start in range(0, len(looked), _LOOK_CHUNK):
+            drive(self._hub.look(looked[start : start + _LOOK_CHUNK]))
+            if not self._beater.beat_if_due():
+                self._connector.lose(ConnectionLost("a beat was not answered"))
+                return
 
     def _sleep(self) -> None:
         hub = self._hub

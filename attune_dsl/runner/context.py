@@ -21,10 +21,11 @@ class Frame:
 
     ``stage`` is ``None`` in the body of a workflow. ``part`` is the name in the plan that ``progress`` counts for:
     empty for the whole run, ``None`` where it counts for nothing (an item of a ``map``, a nested workflow). ``taken``
-    collects the signals that were taken. ``stall_after`` is the stage's own.
+    collects the signals that were taken. ``stall_after`` is the stage's own. ``is_told`` says whether a signal call of
+    it has shown that the run is asked to stop.
     """
 
-    __slots__ = ("attempt", "part", "run", "stage", "stall_after", "taken", "tier")
+    __slots__ = ("attempt", "is_told", "part", "run", "stage", "stall_after", "taken", "tier")
 
     def __init__(
         self,
@@ -43,6 +44,7 @@ class Frame:
         self.stall_after = stall_after
         self.part = part
         self.taken: list[Signal] = []
+        self.is_told = False
 
     def facade(self, kind: Kind, is_async: bool) -> Any:
         """Return what a slot of this kind and colour is filled with."""

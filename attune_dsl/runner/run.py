@@ -39,6 +39,12 @@ T = TypeVar("T")
 MAX_THREADS = 1000
 """Threads for ``acall`` in one run: many, because calls that wait for each other's signals must all have one."""
 
+WAITING = frozenset({"wait", "collect", "barrier"})
+"""Signal calls that end by themselves, and say so, when the run is asked to stop."""
+
+SENDING = frozenset({"send", "broadcast", "abort"})
+"""Those that code may need to clean up."""
+
 ROOM_FOR_NAME = 119
 """An agent id has 128 characters at most, and the alternative to a taken name ends with nine of its own."""
 
@@ -166,8 +172,9 @@ class Run:
 
     def settle(self, value: Any, error: BaseException | None = None) -> None:
         """The workflow returned or raised; from here on nothing interrupts the run any more."""
-        if error is None and self.agent is not None and self.agent.heeded:
-            error = RunAborted(self.agent.heeded)  # it returned because a wait of it told it to stop
+        if self.agent is not None and self.agent.has_heeded:
+            self.stop.request(self.agent.aborted)  # its wait may have ended a moment before the run was told
+            self.stop.notice()
         if error is None:
             error = self._warned()
         else:
@@ -260,13 +267,25 @@ class Run:
                 self.agent.spent(self.ledger.usage.cost)
 
     def signals(self, frame: Frame, is_async: bool) -> Any:
-        """Return the signals of this run's agent; inert ones where it has none.
-
-        They work while a run that was asked to stop cleans up, but not once the agent belongs to somebody else.
-        """
+        """Return the signals of this run's agent; inert ones where it has none."""
         agent = self._inert_agent() if self.agent is None else self.agent
         make = agent.async_signals if is_async else agent.signals
-        return make(frame.taken, self.stop.check_fence, partial(self.is_alone, in_stage=frame.stage is not None))
+        check = self._check_async if is_async else partial(self._check_sync, frame)
+        return make(frame.taken, check, partial(self.is_alone, in_stage=frame.stage is not None))
+
+    def _check_async(self, _: str) -> None:
+        """Signals work while an async run cleans up, which was cancelled; not once its agent is somebody else's."""
+        self.stop.check_fence()
+
+    def _check_sync(self, frame: Frame, operation: str) -> None:
+        """Sync code learns only by its calls that it has to stop; then it may still send, to clean up."""
+        self.stop.check_fence()
+        if not self.stop.halted or (frame.is_told and operation in SENDING):
+            return
+        says_so_itself = operation in WAITING and not frame.is_told
+        frame.is_told = True
+        if not says_so_itself:
+            self.stop.check()
 
     def is_alone(self, *, in_stage: bool) -> bool:
         """Whether the caller is all that this run does: on its own thread or task, and in the only running stage."""

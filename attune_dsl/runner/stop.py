@@ -16,13 +16,14 @@ class Stop:
     ``halted`` says that stages may not simply be called any more: the run was asked to stop, or has ``ended``.
     """
 
-    __slots__ = ("_fenced", "_interrupts", "_lock", "_reason", "_status", "_woken", "ended", "halted")
+    __slots__ = ("_fenced", "_interrupts", "_lock", "_noticed", "_reason", "_status", "_woken", "ended", "halted")
 
     def __init__(self) -> None:
         self.halted = False
         self.ended = False
         self._reason = ""
         self._fenced: str | None = None
+        self._noticed = False
         self._status: AgentStatus | None = None
         self._interrupts: list[Callable[[str, AgentStatus], object]] = []
         self._woken: Event | None = None
@@ -68,7 +69,12 @@ class Stop:
     def check(self) -> None:
         """Raise :class:`RunAborted` if the run was asked to stop."""
         if self._status is not None:
+            self._noticed = True
             raise RunAborted(self._reason)
+
+    def notice(self) -> None:
+        """The run's code has seen that it was asked to stop: whatever it returns, it did not do all that it would."""
+        self._noticed = True
 
     def check_fence(self) -> None:
         """Raise :class:`RunAborted` if the run's agent id has another owner."""
@@ -83,6 +89,8 @@ class Stop:
             status = run_status(error)
             if error is None and self._fenced is not None:
                 return AgentStatus.ABORTED, RunAborted(self._fenced)
+            if error is None and self._noticed and asked is not None:
+                return asked, RunAborted(self._reason)
             if error is None:
                 self._status = None
                 return status, None

@@ -235,7 +235,7 @@ def test_one_that_was_asked_to_stop_and_released_all_the_same_has_not_heeded(
     near.signals.abort("enough", "far")
 
     assert waiting.result() == Released(generation=1, agents=("far", "near"))
-    assert (far.agent.aborted, far.agent.heeded) == ("enough (asked by near)", "")
+    assert (far.agent.aborted, far.agent.has_heeded) == ("enough (asked by near)", False)
 
 
 def test_an_inbox_that_ran_over_hides_nothing(store: Store, peers: Peers, shrink: Shrink) -> None:

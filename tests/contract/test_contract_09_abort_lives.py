@@ -341,5 +341,5 @@ def test_an_agent_without_a_store_is_asked_by_its_own_process_only() -> None:
     """§5.11: nothing is kept and nothing raises."""
     agent = drive(enter("me", heartbeat=None, coordination=None, info=AgentInfo()))
     agent.halt("enough", is_abort=True)
-    assert (agent.aborted, agent.heeded) == ("", "")
+    assert (agent.aborted, agent.has_heeded) == ("", False)
     assert agent.signals().abort("enough") == []

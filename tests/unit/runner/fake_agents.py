@@ -10,7 +10,8 @@ from attune_dsl.runner.loops import running_loop
 class FakeAgent:
     """An agent that notes what it is told."""
 
-    namespace, store_label, degraded, replaced, heeded = "space", "the store", True, "", ""
+    namespace, store_label, degraded, replaced = "space", "the store", True, ""
+    aborted, has_heeded = "", False
 
     def __init__(self, agent_id, options):
         self.agent_id = agent_id
