@@ -66,6 +66,9 @@ async def _stand(hub: Hub, member: Member, stand: Stand, timeout: float | None) 
         if stand.done:
             return _how(hub, member, stand)
         broken = _why(member, stand, timeout)
+        if broken.reason is Reason.ABORTED and not hub.link.up:
+            hub.post([hub.barriers.departure(member, stand, broken, keep=True)])
+            return broken
         if not await _post(hub, member, hub.barriers.departure(member, stand, broken, keep=False)):
             hub.post([hub.barriers.departure(member, stand, broken, keep=True)])
             return None

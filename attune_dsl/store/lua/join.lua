@@ -38,7 +38,7 @@ if not (epoch and not ended_at and held[6] == hub and takeover ~= '1') then
     if alive and takeover == '1' then
       note(KEYS[6], 'fenced', id, epoch, now)
       local old = string.match(held[9] or '', '@(.+)$')
-      if old then post(ARGV[7] .. 'inbox:' .. old, 'fenced', id, 'epoch', epoch, 'by', ARGV[8]) end
+      if old then pcall(post, ARGV[7] .. 'inbox:' .. old, 'fenced', id, 'epoch', epoch, 'by', ARGV[8]) end
       break_all(ARGV[7], id, 'taken over', '', '')
       died_at, reason = fmt(now), ''
     else
