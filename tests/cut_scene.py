@@ -74,10 +74,13 @@ BOTH_WAYS = pytest.mark.parametrize(
         pytest.param(point, facade, id=f"{point}-{facade.name}")
         for facade in FACADES
         for point in Point
-        if facade is FACADES[0] or point in {Point.INSIDE_REQUEST, Point.BEFORE_REPLY}
+        if facade is FACADES[0] or point is Point.BEFORE_REPLY
     ],
 )
-"""Each point for the facade that blocks; two for the one that is awaited, which differs only in who reads."""
+"""Each point for the facade that blocks; one for the one that is awaited, which differs only in who reads."""
+
+AWAY = pytest.mark.parametrize("point", [Point.BEFORE, Point.UNREAD, Point.AFTER_REPLY])
+"""Where the store stays away: it was not asked, it has not answered, or it has."""
 
 
 class Scene:

@@ -238,7 +238,8 @@ def test_nothing_late_revives_what_has_ended(
         ),
     ]
 
-    assert late == [0, b"fenced", b"fenced"]
+    same = status is AgentStatus.COMPLETED  # its answer may have been lost
+    assert late == [0, b"fenced", b"left" if same else b"fenced"]
     assert store.redis.hgetall(f"{store.prefix}agent:me") == before
     assert live(store) == set()
     (listed,) = follower.monitor.agents()

@@ -396,7 +396,7 @@ def test_mailboxes_are_as_the_model_says(
     run_state_machine_as_test(
         lambda: Mailboxes(store, loop),
         settings=settings(
-            max_examples=EXAMPLES or (15 if store.kind == "memory" else 60),
+            max_examples=EXAMPLES or (12 if store.kind == "memory" else 40),
             stateful_step_count=STEPS,
             deadline=None,
             print_blob=True,

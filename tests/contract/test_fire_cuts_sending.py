@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import pytest
-from cut_scene import BOTH_WAYS, FACADES, Facade, Scene, sha
+from cut_scene import AWAY, BOTH_WAYS, FACADES, Facade, Scene, sha
 from cutting import Point
 
 from attune_dsl.store import scripts
@@ -61,7 +61,7 @@ def test_a_send_that_is_cut_is_confirmed_and_stored_once(
     assert scene.rest(scene.friend) == [send.payload]
 
 
-@pytest.mark.parametrize("point", Point)
+@AWAY
 @pytest.mark.parametrize("send", SENDS, ids=lambda send: send.name)
 def test_a_send_that_was_not_confirmed_is_not_stored_later(
     scene: Scene, short_grace: float, send: Send, point: Point

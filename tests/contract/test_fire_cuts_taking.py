@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import pytest
-from cut_scene import BOTH_WAYS, FACADES, REQUEST_POINTS, XREAD, Facade, Scene, payloads, sha
+from cut_scene import AWAY, BOTH_WAYS, FACADES, REQUEST_POINTS, XREAD, Facade, Scene, payloads, sha
 from cutting import Point
 from waiting import wait_until
 
@@ -117,7 +117,7 @@ def test_what_is_taken_over_a_cut_is_taken_once(scene: Scene, taking: Taking, po
     assert_each_once(scene, taking, taken)
 
 
-@pytest.mark.parametrize("point", Point)
+@AWAY
 @pytest.mark.parametrize("taking", TAKINGS, ids=lambda taking: taking.name)
 def test_what_is_taken_from_a_store_that_goes_is_not_taken_again(
     scene: Scene, short_grace: float, taking: Taking, point: Point
@@ -181,7 +181,7 @@ def test_the_last_look_of_a_wait_finds_what_only_the_store_has(
     wait_until(lambda: scene.mail("victim") == [])
 
 
-@pytest.mark.parametrize("point", Point)
+@AWAY
 def test_the_last_look_of_a_wait_that_is_cut_for_good_says_so(scene: Scene, short_grace: float, point: Point) -> None:
     """§5.11: whether mail is there only the store knows: unavailable; a timeout if the answer came."""
     scene.quiet()

@@ -34,7 +34,7 @@ def test_every_script_loads_under_the_name_it_is_called_by(console: Console) -> 
 def test_every_file_is_a_script_that_is_loaded() -> None:
     files = sorted(path.name for path in (Path(scripts.__file__).parent / "lua").iterdir())
 
-    assert len(files) == len(scripts._ALL) + len(["common.lua", "liveness.lua"])
+    assert len(files) == len(scripts._ALL) + len(["common.lua", "barriers.lua", "liveness.lua"])
 
 
 @pytest.mark.parametrize("owner", ["", "1", "999@hub.1", "1@hub.2"])

@@ -23,7 +23,7 @@ def console(store: Store) -> Console:
 
 def test_the_first_to_join_owns_the_id(console: Console) -> None:
     before = console.now()
-    word, epoch, now, died_at = console.join("ann", hub="hub", link=3, host="here", pid="7")
+    word, epoch, now, died_at, *_ = console.join("ann", hub="hub", link=3, host="here", pid="7")
     after = console.now()
 
     assert (word, epoch, died_at) == (b"joined", b"1", b"0")
@@ -76,7 +76,7 @@ def test_a_lapsed_lease_gives_the_id_free_and_tells_when_that_was(console: Conso
     console.join("ann", hub="one", note="of the first")
     lapsed = console.lapse("ann", 5_000)
 
-    word, epoch, _, died_at = console.join("ann", hub="two")
+    word, epoch, _, died_at, *_ = console.join("ann", hub="two")
 
     assert (b"joined", b"2", lapsed) == (word, epoch, int(died_at))
     assert console.field("ann", "note") == ""
@@ -106,7 +106,7 @@ def test_a_takeover_is_a_new_incarnation_also_of_the_same_hub(console: Console, 
     console.join("ann", hub="one")
     before = console.now()
 
-    word, epoch, now, died_at = console.join("ann", hub=hub, link=2, takeover="1")
+    word, epoch, now, died_at, *_ = console.join("ann", hub=hub, link=2, takeover="1")
 
     assert (word, epoch) == (b"joined", b"2")
     assert before <= int(died_at) <= int(now)
