@@ -16,12 +16,10 @@ async def abort(
 ) -> list[str] | None:
     """Ask ``target`` to stop (``None``: all that live now, but the sender, or ``but``); return who was asked.
 
-    ``None`` means that the store did not confirm it. ``sender`` is ``None`` where no agent of this process asks. Raises
-    ``ValueError`` for a reason that is empty or longer than 1,000 characters, and :class:`InvalidName`.
+    ``None`` means that the store did not confirm it; of many, it may have confirmed some: asking again does no harm.
+    ``sender`` is ``None`` where no agent of this process asks. Raises as :func:`check`.
     """
-    check_reason(reason)
-    if target is not None:
-        check_name("target", target)
+    check(reason, target)
     names = [target] if target is not None else await _others(hub, sender, but)
     if names is None:
         return None
@@ -30,9 +28,16 @@ async def abort(
         chunk = names[start : start + limits.ABORT_CHUNK]
         reply = await _ask(hub, chunk, reason, sender, by, leases=target is None)
         if not isinstance(reply, list):
-            return asked or None
+            return None
         asked += [agent_id.decode(errors="replace") for agent_id in reply]
     return asked
+
+
+def check(reason: str, target: str | None) -> None:
+    """Raise ``ValueError`` as :func:`check_reason`, and :class:`InvalidName`, before anybody is asked."""
+    check_reason(reason)
+    if target is not None:
+        check_name("target", target)
 
 
 def check_reason(reason: str) -> str:

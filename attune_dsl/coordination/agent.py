@@ -113,7 +113,10 @@ class Agent:
 
     @property
     def aborted(self) -> str:
-        """Why the agent was asked to stop, and by whom; empty if nobody did."""
+        """Why the agent was asked to stop, and by whom; empty if nobody did.
+
+        Its own process may have, also by an end that is no abort: a cancelled task, an interruption, another owner.
+        """
         abort = None if self._member is None else self._member.aborted.value
         return "" if abort is None else str(abort)
 

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final, Self
 
 from attune_dsl import clock
-from attune_dsl.coordination import outgoing
-from attune_dsl.coordination.aborting import abort
+from attune_dsl.coordination import aborting, outgoing
 from attune_dsl.coordination.outgoing import Outgoing
 from attune_dsl.dsl.fraction import check_fraction
 from attune_dsl.exceptions import StoreUnavailable, UsageError
@@ -97,8 +96,9 @@ class Deputy:
 
     async def abort(self, reason: str, target: str | None) -> list[str] | None:
         """Ask ``target`` to stop as the agent (``None``: all others that live now); see :func:`aborting.abort`."""
+        aborting.check(reason, target)
         await self._tell(["did", codec.encode_payload(["asked", target or "all others", "to stop"])])
-        return await abort(self._hub, reason, target, sender=None, by=self._agent_id, but=self._agent_id)
+        return await aborting.abort(self._hub, reason, target, sender=None, by=self._agent_id, but=self._agent_id)
 
     def _encode(
         self, type_: str, target: str | None, payload: Any, ttl: float | None, key: str | None, *, late: bool = True

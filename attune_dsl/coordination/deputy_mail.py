@@ -16,7 +16,7 @@ from attune_dsl.coordination.handing import Hand
 from attune_dsl.coordination.stored_mail import StoredMail, Wanted, number, wanted
 from attune_dsl.exceptions import StoreUnavailable, UsageError
 from attune_dsl.hub.drive import Ticket, drive
-from attune_dsl.hub.endings import Abort, Gone
+from attune_dsl.hub.endings import ABORT_FIELDS, Abort, Gone
 from attune_dsl.hub.link import SLEEPING
 from attune_dsl.hub.mailbox import Entry
 from attune_dsl.hub.watch import Entry as Event
@@ -127,11 +127,9 @@ class DeputyMail(Deputy):
 
     def _aborted(self) -> NoSignal | None:
         """Return why the agent shall stop, and who asked, if somebody did."""
-        (told,) = drive(ask(self._hub, [("HMGET", self._hub.keys.agent(self._agent_id), "abort_reason", "abort_by")]))
-        if not isinstance(told, list) or not told[0]:
-            return None
-        why, by = (each.decode(errors="replace") if each else "" for each in told)
-        return NoSignal(reason=Reason.ABORTED, detail=str(Abort(why, by)))
+        (told,) = drive(ask(self._hub, [("HMGET", self._hub.keys.agent(self._agent_id), *ABORT_FIELDS)]))
+        abort = Abort.read(*told) if isinstance(told, list) else None
+        return None if abort is None else NoSignal(reason=Reason.ABORTED, detail=str(abort))
 
     def _gone(self, source: str | None, since: int, *, require_alive: bool) -> NoSignal | None:
         """Return how the source ended, if that was since the agent joined; or that it does not live, if it has to."""

@@ -9,8 +9,7 @@ from typing import Any, Final
 from attrs import evolve
 
 from attune_dsl import clock, log
-from attune_dsl.coordination import outgoing, typed
-from attune_dsl.coordination.aborting import abort
+from attune_dsl.coordination import aborting, outgoing, typed
 from attune_dsl.coordination.advice import describe, on_timeout
 from attune_dsl.coordination.meeting import meet
 from attune_dsl.coordination.outgoing import Outgoing
@@ -169,7 +168,7 @@ class MailOperations:
 
     def _is_halted(self, waiter: Waiter) -> bool:
         """Whether its own process stops the agent while the store is away: nobody waits for that any longer."""
-        return isinstance(waiter.ending, Abort) and not waiter.ending.by and not self._hub.link.up
+        return isinstance(waiter.ending, Abort) and waiter.ending.is_own and not self._hub.link.up
 
     async def check(self, types: Sequence[Named], *, source: str | None) -> Signal | None:
         """See :meth:`Signals.check`."""
@@ -287,11 +286,12 @@ class MailOperations:
 
     async def abort(self, reason: str, target: str | None) -> list[str]:
         """See :meth:`Signals.abort`."""
+        aborting.check(reason, target)
         if self._is_cut_off():
             return []
         self._member.doing.did("asked", target or "all others", "to stop")
         sender = self._member
-        return await abort(self._hub, reason, target, sender=sender, by=sender.agent_id) or []
+        return await aborting.abort(self._hub, reason, target, sender=sender, by=sender.agent_id) or []
 
     # Shared
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 from attune_dsl.exceptions import UsageError
 from attune_dsl.hub.barriers import Stand
-from attune_dsl.hub.commands import Request
+from attune_dsl.hub.drive import give_way
 from attune_dsl.hub.endings import Abort, Gone
 from attune_dsl.hub.hub import Hub
 from attune_dsl.hub.member import Member
@@ -25,13 +25,15 @@ async def meet(
     stand = Stand(hub.reader.pump, deadline, name, meant, others)
     if member.stands.setdefault(name, stand) is not stand:
         raise UsageError(f"agent {member.agent_id!r} waits at the barrier {name!r} already; one wait at a time")
+    if member.aborted.value is not None:
+        stand.break_off(member.aborted.value)
     try:
         how = await _stand(hub, member, stand, timeout)
     finally:
         del member.stands[name]
-    if stand.others:
-        meet_others = "others" if stand.others == stand.count else f"not by {stand.count}"
-        raise UsageError(f"the barrier {name!r} is waited at by {stand.others} parties, {meet_others}")
+    if stand.parties_of_others:
+        meet_others = "others" if stand.parties_of_others == stand.count else f"not by {stand.count}"
+        raise UsageError(f"the barrier {name!r} is waited at by {stand.parties_of_others} parties, {meet_others}")
     if how is None:
         how = Broken(reason=Reason.UNAVAILABLE, by=None, detail=_why_unavailable(hub, member))
     if not how and member.aborted.value is not None:
@@ -50,43 +52,46 @@ def _parties(parties: int | Sequence[str], me: str) -> int | frozenset[str]:
     if isinstance(parties, int):
         return parties
     names = frozenset(check_name("party", party) for party in parties)
+    if len(names) < count:
+        twice = next(name for name in names if list(parties).count(name) > 1)
+        raise UsageError(f"the parties {list(parties)} name {twice!r} more than once")
     if me not in names:
         raise UsageError(f"the parties {sorted(names)} do not include this agent, {me!r}")
     return names
 
 
 async def _stand(hub: Hub, member: Member, stand: Stand, timeout: float | None) -> Released | Broken | None:
+    if hub.link.is_given_up or not await hub.barriers.has_departed(member, stand.name):
+        await give_way()
+        return None
     try:
-        await hub.barriers.has_departed(member, stand.name)
-        if not await _post(hub, member, hub.barriers.arrival(member, stand)):
-            _depart_late(hub, member, stand, "the store did not confirm its arrival")
-            return None
-        if not stand.done:
+        has_arrived = await hub.ask([*hub.unsaid(member), hub.barriers.arrival(member, stand)]) is not None
+        if has_arrived and not stand.done:
             await _wait(hub, member, stand)
-        if stand.done:
-            return _how(hub, member, stand)
-        broken = _why(member, stand, timeout)
-        if broken.reason is Reason.ABORTED and not hub.link.up:
-            hub.post([hub.barriers.departure(member, stand, broken, keep=True)])
-            return broken
-        if not await _post(hub, member, hub.barriers.departure(member, stand, broken, keep=False)):
-            hub.post([hub.barriers.departure(member, stand, broken, keep=True)])
-            return None
+        if stand.value is None and not stand.parties_of_others:
+            return await _depart(hub, member, stand, _why(member, stand, timeout, has_arrived=has_arrived))
     except BaseException as error:
-        _depart_late(hub, member, stand, f"its wait was ended by {type(error).__name__}")
+        if stand.value is None:
+            why = _late(member, f"its wait was ended by {type(error).__name__}")
+            hub.post([hub.barriers.departure(member, stand, why)])
         raise
     return stand.value
 
 
-def _how(hub: Hub, member: Member, stand: Stand) -> Released | Broken | None:
-    if stand.value is None and not stand.others:
-        _depart_late(hub, member, stand, "its link to the store broke")
-    return stand.value
+async def _depart(hub: Hub, member: Member, stand: Stand, broken: Broken) -> Released | Broken | None:
+    """Have the others told that they need not wait for one who goes on; return what that one learns."""
+    departure = hub.barriers.departure(member, stand, broken)
+    is_halted = isinstance(stand.ending, Abort) and stand.ending.is_own and not hub.link.up
+    if is_halted or broken.reason is Reason.UNAVAILABLE:
+        hub.post([departure])
+        return broken if is_halted else None
+    requests = [*hub.unsaid(member), departure]
+    hub.post(requests)
+    await hub.barriers.has_departed(member, stand.name)
+    return None if await hub.settle(requests) is None else stand.value
 
 
 async def _wait(hub: Hub, member: Member, stand: Stand) -> None:
-    if member.aborted.value is not None:
-        stand.break_off(member.aborted.value)
     member.doing.wait_began("barrier", stand.name)
     hub.blocks.begin(member, None, None)
     if stand.watched:
@@ -100,28 +105,29 @@ async def _wait(hub: Hub, member: Member, stand: Stand) -> None:
         member.doing.wait_ended("barrier", stand.name)
 
 
-def _why(member: Member, stand: Stand, timeout: float | None) -> Broken:
+def _why(member: Member, stand: Stand, timeout: float | None, *, has_arrived: bool) -> Broken:
     """Return why the barrier breaks, as the others will learn it."""
     ending = stand.ending
-    if isinstance(ending, Gone):
-        return Broken(reason=Reason.PEER_GONE, by=ending.agent_id, detail=str(ending))
+    if stand.done:
+        return _late(member, "its link to the store broke")
     if isinstance(ending, Abort):
         return Broken(reason=Reason.ABORTED, by=member.agent_id, detail=str(ending))
+    if not has_arrived:
+        return _late(member, "the store did not confirm its arrival")
+    if isinstance(ending, Gone):
+        return Broken(reason=Reason.PEER_GONE, by=ending.agent_id, detail=str(ending))
     detail = f"agent {member.agent_id!r} waited {timeout:g} s for all {stand.count} parties"
     return Broken(reason=Reason.TIMEOUT, by=member.agent_id, detail=detail)
 
 
-def _depart_late(hub: Hub, member: Member, stand: Stand, why: str) -> None:
-    """Have the store told when it can be, that the others do not wait for one who has gone on."""
-    if not stand.done or stand.value is None:
-        detail = f"agent {member.agent_id!r} does not wait any more: {why}"
-        broken = Broken(reason=Reason.UNAVAILABLE, by=member.agent_id, detail=detail)
-        hub.post([hub.barriers.departure(member, stand, broken, keep=True)])
-
-
-async def _post(hub: Hub, member: Member, request: Request) -> bool:
-    return await hub.ask([*hub.unsaid(member), request]) is not None
+def _late(member: Member, why: str) -> Broken:
+    """Return how it breaks because of one that has gone on before anybody could be told."""
+    detail = f"agent {member.agent_id!r} does not wait any more: {why}"
+    return Broken(reason=Reason.UNAVAILABLE, by=member.agent_id, detail=detail)
 
 
 def _why_unavailable(hub: Hub, member: Member) -> str:
-    return member.gone or f"the store {hub.server.label} cannot be reached: {hub.link.error}"
+    if member.gone:
+        return member.gone
+    store = f"the store {hub.server.label}"
+    return f"{store} did not confirm it" if hub.link.up else f"{store} cannot be reached: {hub.link.error}"

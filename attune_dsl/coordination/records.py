@@ -6,13 +6,13 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from attune_dsl.hub.endings import Abort
+from attune_dsl.hub.endings import ABORT_FIELDS, Abort
 from attune_dsl.model import AgentRecord, AgentStatus, StageStatus, StageSummary
 from attune_dsl.store import codec
 
 FIELDS: Final = (
     "epoch", "status", "display_name", "workflow", "run_id", "stage", "attempt", "tier", "progress", "note", "activity",
-    "cost", "error", "exit_code", "abort_reason", "abort_by", "stage_started_at", "stalled_at", "stall_after",
+    "cost", "error", "exit_code", *ABORT_FIELDS, "stage_started_at", "stalled_at", "stall_after",
     "progress_at", "started_at", "ended_at", "host", "pid", "stages", "metadata", "keep", "ttl", "beat_at", "extended",
 )  # fmt: skip
 """The fields of an agent's hash that a record is made of, in the order in which they are asked for."""
@@ -51,7 +51,7 @@ def record(member: str, lease: float | None, values: Sequence[bytes | None], now
         cost=_number(cost) if cost else None,
         error=_text(error) if error else None,
         exit_code=_whole(exit_code) if exit_code else None,
-        abort=str(Abort(_text(abort_reason), _text(abort_by or b""))) if abort_reason else None,
+        abort=str(Abort.read(abort_reason, abort_by)) if abort_reason else None,
         stage_started_at=_time(stage_started_at) if stage_started_at else None,
         stalled_at=_time(stalled_at) if stalled_at else None,
         stall_after=_time(stall_after) if stall_after else None,

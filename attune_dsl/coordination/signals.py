@@ -227,8 +227,8 @@ class Signals(Injectable):
         learns of it at once. After that, as after a release, the barrier can be used again.
 
         Raises :class:`UsageError` where the others wait for other parties (their number, or their names), or where this
-        agent waits there already or is not among those named, and ``ValueError`` for a number that is not from 1 to
-        10,000.
+        agent waits there already, is not among those named, or one is named twice, ``ValueError`` for a number that is
+        not from 1 to 10,000, and :class:`InvalidName`.
         """
         return drive(self._operations.barrier(name, parties=parties, timeout=timeout))
 
@@ -240,7 +240,8 @@ class Signals(Injectable):
         it dies before that, whoever joins next under its id is asked to stop too. The first reason counts.
 
         Returns the ids of those that were asked: empty where nobody of that name lives, or where the store did not
-        confirm it. Raises ``ValueError`` for a reason that is not a text of 1 to 1,000 characters.
+        confirm it (of many, it may have confirmed some). Asking again does no harm. Raises ``ValueError`` for a reason
+        that is not a text of 1 to 1,000 characters, and :class:`InvalidName`.
         """
         return drive(self._operations.abort(reason, target))
 

@@ -24,7 +24,17 @@ class Stand(Ticket[Released | Broken | None]):
     The end of one of those that are ``watched`` breaks it; ``ending`` says if that, or an abort, is why.
     """
 
-    __slots__ = ("ending", "generation", "is_departing", "name", "others", "parties", "told", "watched")
+    __slots__ = (
+        "arrival",
+        "ending",
+        "generation",
+        "is_departing",
+        "name",
+        "parties",
+        "parties_of_others",
+        "told",
+        "watched",
+    )
 
     def __init__(
         self,
@@ -43,9 +53,10 @@ class Stand(Ticket[Released | Broken | None]):
         """In which it arrived; ``None`` until the store has said so."""
         self.told: dict[int, Released | Broken] = {}
         """How generations have ended, as far as that was told: over another connection than where it arrived."""
-        self.others = 0
+        self.parties_of_others = 0
         """How many parties the others wait for, where these are not the same."""
         self.is_departing = False
+        self.arrival: Request | None = None
         self.ending: Ending | None = None
 
     @property
@@ -71,6 +82,9 @@ class Stand(Ticket[Released | Broken | None]):
             self.ending = ending
         self.deadline = clock.monotonic()
         self.nudge()
+        if isinstance(ending, Abort) and self.arrival is not None:
+            self.arrival.deadline = self.deadline
+            self.arrival.nudge()
 
 
 class Barriers:
@@ -79,7 +93,7 @@ class Barriers:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self._lock = threading.Lock()
-        self._unasked: set[Member] = set()
+        self._unsure: set[Member] = set()
         self._departures: dict[tuple[Member, str], Request] = {}
         """By the agents and the barriers at which they wait no longer, which the store has not confirmed yet."""
 
@@ -108,10 +122,15 @@ class Barriers:
 
         request = hub.request(render)
         request.then = lambda reply: self._learn(member, stand, reply)
+        if stand.generation is None:
+            stand.arrival = request
         return request
 
-    def departure(self, member: Member, stand: Stand, broken: Broken, *, keep: bool) -> Request:
-        """Return the request by which an agent waits no longer; one to ``keep`` is sent late rather than never."""
+    def departure(self, member: Member, stand: Stand, broken: Broken) -> Request:
+        """Return the request by which an agent waits no longer; it is sent late rather than never.
+
+        An earlier one is not sent any more: who departs now stands nowhere from then on.
+        """
         hub, detail = self._hub, broken.detail
         if isinstance(stand.ending, Gone):
             gone = stand.ending
@@ -128,8 +147,11 @@ class Barriers:
                 by=broken.by or "",
                 detail=detail,
             ),
-            keep=keep,
+            keep=True,
         )
+        superseded = self._departures.get((member, stand.name))
+        if superseded is not None:
+            superseded.given_up = True
         self._departures[member, stand.name] = request
 
         def learn(reply: Reply) -> None:
@@ -140,15 +162,19 @@ class Barriers:
         request.then = learn
         return request
 
-    async def has_departed(self, member: Member, name: str) -> None:
-        """Wait until the store knows that the agent does not wait at a barrier any more, if it did before.
+    async def has_departed(self, member: Member, name: str) -> bool:
+        """Wait, within the grace time, until the store knows that the agent stands there no longer; return if so.
 
-        Otherwise it would be told, as a latecomer, of the very break that it was itself.
+        Before that it would be told, as a latecomer, of the very break that it was itself.
         """
         departure = self._departures.get((member, name))
-        if departure is not None:
-            departure.deadline = self._hub.link.patience()
+        if departure is None:
+            return True
+        until = self._hub.link.patience()
+        while not departure.done and clock.monotonic() < until:
+            departure.deadline = until  # a link that breaks sets it to now
             await departure
+        return departure.done
 
     def told(self, fields: dict[bytes, bytes]) -> None:
         """An inbox entry says how a generation of a barrier has ended."""
@@ -172,15 +198,15 @@ class Barriers:
         standing = {member for member in members if member.stands}
         if standing:
             with self._lock:
-                self._unasked |= standing
+                self._unsure |= standing
             self._hub.keeper.tick.soon()
 
     def pop_unasked(self) -> list[Request]:
         """Return requests that ask again."""
-        if not self._unasked:
+        if not self._unsure:
             return []
         with self._lock:
-            members, self._unasked = self._unasked, set()
+            members, self._unsure = self._unsure, set()
         stands = [(member, stand) for member in members for stand in list(member.stands.values())]
         return [self.arrival(member, stand) for member, stand in stands if stand.generation is not None]
 
@@ -193,7 +219,7 @@ class Barriers:
         elif kind == b"fenced" and stand.generation is None:
             stand.finish(None)
         elif kind == b"parties":
-            stand.others = int(rest[0].partition(b":")[0])
+            stand.parties_of_others = int(rest[0].partition(b":")[0])
             stand.finish(None)
         elif kind == b"over":
             try:

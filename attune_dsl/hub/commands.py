@@ -130,7 +130,8 @@ class Commands:
     def drop_fleeting(self) -> None:
         """The connection broke: finish what is not to be sent again, and have nobody wait for what is kept.
 
-        Only the hub's thread waits for these, and it has a link to make.
+        The hub's thread has a link to make, and may wait for such a request. Whoever else does, as an agent for its
+        departure from a barrier, has to go on waiting by itself.
         """
         for request in list(self._unanswered):
             if request.fleeting:

@@ -56,7 +56,8 @@ class Connector:
         self._connections = commands, reader
         hub.commands.open(commands, self._link)
         hub.reader.open(reader, self._link, *cursors)
-        hub.ask_again()
+        hub.sources.restart()
+        hub.barriers.ask_again(members)  # each join has told of an abort itself
         hub.blocks.restart(members)
         hub.link.came_up()
         hub.watches.wake()  # only now: until here, who waits for the store to come back finds it away
@@ -157,8 +158,9 @@ class Connector:
         """Make the member the owner of its id, if the answer to its join says so."""
         if isinstance(reply, list) and reply[0] == b"joined":
             member.accept(int(reply[1]), self._link, int(reply[3]))
-            if reply[4]:
-                member.abort(Abort(*(part.decode(errors="replace") for part in reply[4:6])))
+            abort = Abort.read(reply[4], reply[5])
+            if abort is not None:
+                member.abort(abort)
 
     def _accept(self, member: Member, reply: Any, known: int) -> bool:
         """Take in the answer to a join; return whether the member, of epoch ``known`` until then, is the id's owner."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Generator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from attune_dsl import clock
@@ -121,7 +122,8 @@ class _Rouser:
         if threading.get_ident() == self._thread:
             self.resolve()
         elif not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self.resolve)
+            with suppress(RuntimeError):  # it has been closed since: nobody waits there, and others have to be told
+                self._loop.call_soon_threadsafe(self.resolve)
 
 
 class Strand:

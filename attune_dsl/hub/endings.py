@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple, Self
 
 from attune_dsl.model import Reason
+
+ABORT_FIELDS: Final = ("abort_reason", "abort_by")
+"""The fields of an agent's hash that :meth:`Abort.read` reads."""
 
 
 class Gone(NamedTuple):
@@ -49,10 +52,20 @@ class Abort(NamedTuple):
     why: str
     by: str = ""
 
+    @classmethod
+    def read(cls, why: bytes | None, by: bytes | None) -> Self | None:
+        """Return the abort that the store has of an agent; ``None`` where it has none."""
+        return cls(why.decode(errors="replace"), (by or b"").decode(errors="replace")) if why else None
+
     @property
     def reason(self) -> Reason:
         """Why all waits of the agent end."""
         return Reason.ABORTED
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the agent's own process asked: while the store is away nobody waits for it any longer."""
+        return not self.by
 
     def __str__(self) -> str:
         return f"{self.why} (asked by {self.by})" if self.by else self.why

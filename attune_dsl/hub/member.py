@@ -234,6 +234,7 @@ class Member:
             takeover="1" if profile.takeover and not self.epoch else self.dead_owner or "0",
             hub=hub,
             by=profile.where,
+            token=str(profile.fields["token"]),
             fields=_parts({**profile.fields, **self.doing.fields()}),
         )
 

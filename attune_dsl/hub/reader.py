@@ -197,6 +197,7 @@ class Reader:
                 if stale.profile.has_mailbox:
                     self._owner.refresh(stale)
             self._owner.ask_again()
+            self._owner.blocks.tell_again(list(self._owner.members.values()))
         elif b"gone" in fields:
             self._owner.sources.ended(fields)
         elif b"here" in fields:

@@ -59,12 +59,17 @@ class Stop:
             self._interrupts.append(interrupt)
 
     def pause(self, seconds: float) -> None:
-        """Block this thread so long, unless the run is asked to stop before."""
+        """Block this thread so long, unless the run is asked to stop before, or ends.
+
+        Raises :class:`RunAborted` where it has ended: nothing is tried any more then.
+        """
         with self._lock:
             woken = self._woken = self._woken or Event()
-            if self.halted:
-                return
-        woken.wait(seconds)
+            is_halted = self.halted
+        if not is_halted:
+            woken.wait(seconds)
+        if self.ended:
+            raise RunAborted(self._reason or "the run has ended")
 
     def check(self) -> None:
         """Raise :class:`RunAborted` if the run was asked to stop."""
@@ -85,18 +90,25 @@ class Stop:
         """The workflow raised ``error`` or returned: say how the run ends. Threads that outlive it stop too."""
         with self._lock:
             self.ended = self.halted = True
-            asked = self._status
-            status = run_status(error)
-            if error is None and self._fenced is not None:
-                return AgentStatus.ABORTED, RunAborted(self._fenced)
-            if error is None and self._noticed and asked is not None:
-                return asked, RunAborted(self._reason)
-            if error is None:
-                self._status = None
-                return status, None
-            if asked is None:
-                self._reason, self._status = f"the run has {status}", status
-                return status, error
+            outcome = self._outcome(error)
+            woken = self._woken
+        if woken is not None:
+            woken.set()
+        return outcome
+
+    def _outcome(self, error: BaseException | None) -> tuple[AgentStatus, BaseException | None]:
+        asked = self._status
+        status = run_status(error)
+        if error is None and self._fenced is not None:
+            return AgentStatus.ABORTED, RunAborted(self._fenced)
+        if error is None and self._noticed and asked is not None:
+            return asked, RunAborted(self._reason)
+        if error is None:
+            self._status = None
+            return status, None
+        if asked is None:
+            self._reason, self._status = f"the run has {status}", status
+            return status, error
         if asked is AgentStatus.ABORTED and not is_abort(error):
             aborted = RunAborted(self._reason)
             aborted.__cause__ = error

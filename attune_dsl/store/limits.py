@@ -16,6 +16,8 @@ SIGNAL_TTL: Final = 100 * 365 * 24 * 3600
 """Longest time that a signal waits for its receiver, in seconds; the store could not add up more."""
 INLINE_BYTES: Final = 8 * 1024
 """A signal up to this size is copied into the inbox; of a larger one the inbox gets a pointer."""
+INLINE_COUNT: Final = 1_000
+"""Entries of an inbox beyond which signals are not copied into it: a hub that stands still does not read them."""
 INBOX_COUNT: Final = 10_000
 """Most entries in a hub's inbox; beyond, one ``resync`` entry replaces them all."""
 BEAT_CHUNK: Final = 1_000
@@ -69,6 +71,7 @@ SCRIPT_CONSTANTS: Final = (
     "MAIL_COUNT",
     "MAIL_BYTES",
     "INLINE_BYTES",
+    "INLINE_COUNT",
     "INBOX_COUNT",
     "REFUSED_LENGTH",
     "AGENT_TTL",

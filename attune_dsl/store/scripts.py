@@ -99,6 +99,7 @@ def join(
     takeover: str,
     hub: str,
     by: str,
+    token: str = "",
     fields: Iterable[Part],
 ) -> Command:
     """Join an agent.
@@ -106,7 +107,7 @@ def join(
     Reply: ``[b"joined", epoch, now, died_at, abort_reason, abort_by]`` or ``[b"taken", host, pid, machine, epoch]``.
 
     ``takeover`` is ``"0"``, ``"1"``, or ``"#<epoch>"`` of an owner whose process is known to be gone; ``by`` says to an
-    owner that is replaced who did it.
+    owner that is replaced who did it. ``token`` is that of the ``fields``, by which runs of one process are told apart.
     """
     names = (
         keys.agent(agent_id),
@@ -117,7 +118,7 @@ def join(
         keys.timeline,
         keys.stages(agent_id),
     )
-    return _JOIN(names, agent_id, link, ttl_ms, known_epoch, takeover, hub, keys.prefix, by, *fields)
+    return _JOIN(names, agent_id, link, ttl_ms, known_epoch, takeover, hub, keys.prefix, by, token, *fields)
 
 
 def look(keys: Keys, agent_id: str, *, after_mail: int, after_broadcast: int) -> Command:

@@ -53,7 +53,7 @@ class Namespace:
         """Tell of a wait; return the cycle that it closes."""
         epoch = self.owners[agent_id].partition("@")[0]
         record = {"epoch": epoch, "since": int(epoch), "source": source, "types": ["done"]}
-        record |= {"mail": 0, "broadcast": 0, "deadline": 0}
+        record |= {"wait": 1, "mail": 0, "broadcast": 0, "deadline": 0}
         owner = self.owners[agent_id]
         command = scripts.block(self.keys, agent_id, owner=owner, record=json.dumps(record).encode())
         found: list[bytes] = self.client.execute_command(*command)
@@ -113,15 +113,17 @@ def measure() -> Report:
         for number in range(ROUNDS):
             name = typical[number]
             samples["typical"].append(namespace.server_seconds(lambda name=name: namespace.block(name, "boss")))
-        namespace.block("closer", "boss")
         for _ in range(ROUNDS):
+            namespace.block("closer", "boss")  # what was told long ago would have to be confirmed first
             samples["two"].append(namespace.server_seconds(lambda: _closes(namespace, "boss", "closer", 2)))
         last = ring[-1]
         for _ in range(ROUNDS):
+            chain(ring, namespace)
             samples["chain"].append(namespace.server_seconds(lambda: _closes(namespace, last, ring[0], len(ring))))
         for number in range(limits.CYCLE_SCAN - len(ring)):
             namespace.send("boss", ring[number % len(ring)], 200)
         for _ in range(ROUNDS):
+            chain(ring, namespace)
             samples["worst"].append(namespace.server_seconds(lambda: _closes(namespace, last, ring[0], len(ring))))
     report.add("a wait for one that does not wait", samples["typical"], target=50e-6)
     report.add("a cycle of 2", samples["two"], target=50e-6)

@@ -174,6 +174,44 @@ def test_without_a_store_it_breaks_at_once(peers: Peers, proxy: Proxy, short_gra
     assert meet(lone) == 1
 
 
+def test_nothing_piles_up_while_the_store_is_away(peers: Peers, proxy: Proxy, near: Peer, short_grace: float) -> None:
+    """§5.11, §5.12: however often an agent comes; the others are told once."""
+    far = peers.join("far", url=proxy.url)
+    waits = [stands(near, 3), stands(far, 3)]
+    proxy.die()
+    broken(waits[1], Reason.UNAVAILABLE, None)
+
+    for _ in range(50):
+        broken(far.signals.barrier("gate", 3), Reason.UNAVAILABLE, None)
+
+    assert len(far.hub.commands._unanswered) <= 10
+    proxy.revive()
+    detail = broken(waits[0], Reason.UNAVAILABLE, "far")
+    assert detail == "agent 'far' does not wait any more: its link to the store broke"
+    wait_until(lambda: far.hub.link.up)
+    assert meet(far, near) == 2
+
+
+def test_one_that_comes_again_before_its_departure_is_confirmed(proxy: Proxy, far: Peer, near: Peer) -> None:
+    """§5.8: it is not told, as a latecomer, of the break that it was itself, also if another link breaks meanwhile."""
+    waiting = stands(far)
+    proxy.die()
+    wait_until(lambda: not far.hub.link.up)
+    far.hub.end_waits()
+    broken(waiting, Reason.UNAVAILABLE, None)
+    again = Awaited(far.signals.barrier, "gate", 2, timeout=None)
+    (departure,) = far.hub.barriers._departures.values()
+    wait_until(lambda: departure.wake is not None)
+
+    far.hub.commands.drop_fleeting()
+
+    proxy.revive()
+    wait_until(lambda: knows(far))
+
+    broken(near.signals.barrier("gate", 2), Reason.UNAVAILABLE, "far")
+    assert near.signals.barrier("gate", 2) == again.result() == Released(generation=2, agents=("far", "near"))
+
+
 async def test_a_task_whose_link_broke_learns_too(peers: Peers, proxy: Proxy) -> None:
     """§5.8: the loop reads the new socket."""
     far, near = await peers.ajoin("far", url=proxy.url), await peers.ajoin("near", url=peers.elsewhere())
@@ -321,3 +359,29 @@ def test_who_is_stopped_by_its_own_process_while_the_store_is_away_goes_on_at_on
     proxy.revive()
     how = waits[0].result(20)
     assert (how.reason, how.by, how.detail) == (Reason.ABORTED, "far", "enough")
+
+
+def test_who_is_stopped_before_its_arrival_is_confirmed_goes_on_at_once(proxy: Proxy, far: Peer, near: Peer) -> None:
+    """§5.9, §5.11: as aborted, which the others learn when the store can be told."""
+    proxy.swallow(b"gate")
+    proxy._dead = True
+    coming = Awaited(far.signals.barrier, "gate", 3, timeout=None)
+    wait_until(lambda: proxy.swallowed and not far.hub.link.up)
+    waiting = stands(near, 3)
+
+    far.agent.halt("enough", is_abort=True)
+
+    assert coming.result().reason is Reason.ABORTED
+    assert far.agent.has_heeded
+    proxy.revive()
+    how = waiting.result(20)
+    assert (how.reason, how.by, how.detail) == (Reason.ABORTED, "far", "enough")
+
+
+def test_a_store_that_refuses_is_not_said_to_be_away(store: Store, far: Peer) -> None:
+    """§5.11: it was reached, and did not confirm."""
+    store.redis.set(f"{store.prefix}barrier:gate", "hostile", ex=60)
+
+    detail = broken(far.signals.barrier("gate", 2), Reason.UNAVAILABLE, None)
+
+    assert detail == f"the store {far.hub.server.label} did not confirm it"

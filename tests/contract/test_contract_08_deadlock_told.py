@@ -78,6 +78,28 @@ def test_who_told_of_its_wait_long_ago_is_asked_again(
     assert [waiting.is_over, other.is_over].count(True) == 1
 
 
+@pytest.mark.parametrize("word", ["cycle", "confirm"])
+def test_an_inbox_that_ran_over_hides_no_cycle(
+    store: Store, peers: Peers, shrink: Callable[[str, int], None], word: str
+) -> None:
+    """§5.8, §5.12: a word that all has to be looked at anew stands in the place of what was told."""
+    shrink("INBOX_COUNT", 3)
+    if word == "confirm":
+        shrink("FRESH", 300)
+    a, b, other = people(peers, "a", "b", "other")
+    waiting = blocked(store, a, "b", "x", timeout=60)
+    if word == "confirm":
+        wait_until(passed(0.4))
+    inbox = f"{store.prefix}inbox:{a.hub.commands.link}"
+    while store.redis.xlen(inbox) < 3:  # type: ignore[operator]
+        other.signals.send("noise", "a")
+
+    closing = Awaited(alone(b).wait, "y", source="a", timeout=None)
+
+    assert deadlock_of(waiting.result()) == 'a waits for b: "x" → b waits for a: "y"'
+    assert not closing.is_over
+
+
 def test_who_does_not_answer_closes_no_cycle(
     store: Store, peers: Peers, proxy: Proxy, shrink: Callable[[str, int], None]
 ) -> None:

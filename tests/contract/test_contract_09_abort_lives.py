@@ -187,6 +187,33 @@ def test_mail_for_the_next_incarnation_comes_first(store: Store, ops: Peer, peer
     assert aborted(second.signals.wait("x", timeout=None)) == WHY
 
 
+@pytest.mark.usefixtures("short_grace")
+@pytest.mark.parametrize("by_itself", [False, True])
+def test_a_next_run_of_the_process_whose_end_was_not_confirmed_is_not_asked(
+    store: Store, ops: Peer, proxy: Proxy, peers: Peers, by_itself: bool
+) -> None:
+    """§5.9: the one that was asked has ended; the store could not be told, and its process lives on."""
+    other, first = peers.join("other", url=proxy.url), peers.join("me", url=proxy.url)
+    assert first.hub is other.hub
+    if not by_itself:
+        ops.signals.abort("enough", "me")
+        wait_until(is_told(first))
+    proxy.die()
+    wait_until(lambda: not first.hub.link.up)
+    if by_itself:
+        first.agent.halt("enough", is_abort=True)
+    first.leave(AgentStatus.ABORTED)
+
+    second = peers.join("me", url=proxy.url)
+    proxy.revive()
+    wait_until(lambda: second.hub.link.up and second.member.epoch)
+
+    assert second.member.epoch > first.member.epoch
+    assert second.signals.wait("x", timeout=0).reason is Reason.TIMEOUT
+    assert second.agent.aborted == ""
+    assert field(store, "me", "abort_reason") is None
+
+
 def test_who_takes_the_id_of_a_living_owner_is_not_asked(ops: Peer, me: Peer, peers: Peers) -> None:
     """§5.9: another was meant."""
     ops.signals.abort("enough", "me")
@@ -215,7 +242,7 @@ def test_one_that_comes_while_its_agent_joins_is_not_missed(
     """§5.9: the word is read before the answer to the join, which was given before it."""
     other = peers.join("other")
     waits(other, "x", timeout=30)  # it reads for its hub
-    wait_until(lambda: not other.hub.aborts._unasked)
+    wait_until(lambda: not other.hub.aborts._is_unsure)
     told: list[Any] = []
     original, tell = Connector._own, other.hub.aborts.told
     monkeypatch.setattr(other.hub.aborts, "told", lambda fields: (tell(fields), told.append(fields)))
@@ -328,7 +355,7 @@ def test_a_foreign_type_in_the_agent_s_place_aborts_nobody(
     store.redis.delete(key)
     store.redis.set(key, "x", ex=60)
     me.hub.ask_again()
-    wait_until(lambda: not me.hub.aborts._unasked and not me.hub.commands._unanswered)
+    wait_until(lambda: not me.hub.aborts._is_unsure and not me.hub.commands._unanswered)
     store.redis.delete(key)
     store.redis.hset(key, mapping=held)
     store.redis.expire(key, 60)

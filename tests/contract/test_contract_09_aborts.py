@@ -11,6 +11,7 @@ from awaiting import Awaited, end
 from peers import Peer, Peers, until
 from waiting import wait_until
 
+from attune_dsl.exceptions import InvalidName
 from attune_dsl.model import AgentStatus, Broken, Reason
 from attune_dsl.store import limits, scripts
 
@@ -258,8 +259,13 @@ def test_nobody_of_that_name_lives(ops: Peer, me: Peer) -> None:
 @pytest.mark.parametrize("reason", ["", "  ", "x" * (limits.REASON_LENGTH + 1), "\ud800", None])
 def test_a_reason_is_a_text_of_a_certain_length(ops: Peer, me: Peer, reason: Any) -> None:
     """§5.12: and is refused before anybody is asked."""
+    ops.agent.touch("own", 0.0)
+    before = ops.member.doing.fields()["activity"]
     with pytest.raises(ValueError, match=r"the reason of an abort|surrogates not allowed"):
         ops.signals.abort(reason, "me")
+    with pytest.raises(InvalidName):
+        ops.signals.abort("enough", "")
+    assert ops.member.doing.fields()["activity"] == before
     assert ops.signals.abort("x" * limits.REASON_LENGTH, "me") == ["me"]
 
 

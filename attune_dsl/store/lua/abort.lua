@@ -13,7 +13,7 @@ for i = 6, #ARGV do
   if id and held[1] and not held[2] and (not epoch or epoch == held[1])
     and redis.call('ZSCORE', KEYS[1], id .. '#' .. held[1]) then
     -- The first one counts: it may have been acted on. Its hub may have missed it, so that is what it is told.
-    local why, who, link = held[4] or reason, held[4] and held[5] or by, string.match(held[3] or '', '@(.+)$')
+    local why, who, link = held[4] or reason, held[4] and held[5] or by, link_of(held[3])
     redis.call('HSET', agent, 'abort_reason', why, 'abort_by', who)
     -- pcall: what somebody put in the place of an inbox must not keep the others from being asked.
     if link then pcall(post, prefix .. 'inbox:' .. link, 'abort', id, 'epoch', held[1], 'by', who, 'reason', why) end

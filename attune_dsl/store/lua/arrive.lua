@@ -10,7 +10,7 @@ local held = redis.call('HMGET', KEYS[2], 'generation', 'parties', 'broken', 'br
 local generation = tonumber(held[1] or '1')
 local asked = tonumber(ARGV[6])
 if asked and asked ~= generation then
-  return { 'over', fmt(asked), redis.call('HGET', KEYS[2], 'outcome:' .. fmt(asked)) or '', redis.call('GET', KEYS[4]) or '' }
+  return over(KEYS[2], KEYS[4], fmt(asked))
 end
 -- The reply to its arrival was lost; what came of that is not: it was released, or it broke.
 if ARGV[8] == '1' and redis.call('HEXISTS', KEYS[2], 'at:' .. id) == 0 then

@@ -5,7 +5,8 @@ local function arrived(barrier)
   local held, ids = redis.call('HGETALL', barrier), {}
   for i = 1, #held, 2 do
     local id = string.match(held[i], '^at:(.*)$')
-    if id then ids[#ids + 1] = { id, tonumber(held[i + 1]) or 0 } end
+    -- Digits only: by what is no number a table cannot be sorted.
+    if id then ids[#ids + 1] = { id, tonumber(string.match(held[i + 1], '^%d+$') or '0') } end
   end
   table.sort(ids, function(a, b) return a[2] < b[2] end)
   for i, pair in ipairs(ids) do ids[i] = pair[1] end
@@ -23,7 +24,7 @@ local function settle(prefix, name, outcome, ids, generation)
   for _, id in ipairs(ids) do
     redis.call('HDEL', barrier, 'at:' .. id)
     redis.pcall('SREM', prefix .. 'barriers:' .. id, name)
-    local link = string.match(redis.pcall('HMGET', prefix .. 'agent:' .. id, 'owner')[1] or '', '@(.+)$')
+    local link = link_of(redis.pcall('HMGET', prefix .. 'agent:' .. id, 'owner')[1])
     if link and not standing[link] then
       links[#links + 1], standing[link] = link, {}
     end
@@ -48,10 +49,21 @@ local function break_barrier(prefix, name, reason, by, detail)
   redis.call('EXPIRE', barrier, AGENT_TTL)
 end
 
--- An agent has ended: what it stands at breaks.
+-- An agent has ended: what it stands at breaks. Whether it does is asked of the barrier, which may have expired alone. pcall:
+-- what somebody put in the place of one must not keep the end from being told to the others.
 local function break_all(prefix, id, status, stage, error)
   local detail = table.concat({ status, stage, error }, '\n')
   local standing = prefix .. 'barriers:' .. id
-  for _, name in ipairs(redis.pcall('SMEMBERS', standing)) do break_barrier(prefix, name, 'peer_gone', id, detail) end
+  for _, name in ipairs(redis.pcall('SMEMBERS', standing)) do
+    if redis.pcall('HEXISTS', prefix .. 'barrier:' .. name, 'at:' .. id) == 1 then
+      pcall(break_barrier, prefix, name, 'peer_gone', id, detail)
+    end
+  end
   redis.call('DEL', standing)
+end
+
+-- How a generation ended, and where in the namespace's order: who knows that may still have to learn of a later break.
+local function over(barrier, counter, generation)
+  local how = redis.call('HMGET', barrier, 'outcome:' .. generation, 'order:' .. generation)
+  return { 'over', generation, how[1] or '', how[2] or redis.call('GET', counter) or '' }
 end

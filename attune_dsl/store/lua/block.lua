@@ -88,9 +88,11 @@ local function spelled_out(waits, first)
 end
 
 local function tell(wait, kind, ...)
-  local link = string.match(redis.call('HGET', prefix .. 'agent:' .. wait.id, 'owner') or '', '@(.+)$')
+  local link = link_of(redis.call('HGET', prefix .. 'agent:' .. wait.id, 'owner'))
+  -- pcall: what somebody put in the place of its inbox must not keep the wait of the caller from being known.
   if link then
-    post(prefix .. 'inbox:' .. link, kind, wait.id, 'epoch', wait.epoch, 'wait', fmt(wait.wait), ...)
+    pcall(post, prefix .. 'inbox:' .. link, kind, wait.id, 'epoch', wait.epoch, 'wait',
+      fmt(tonumber(wait.wait) or 0), ...)
   end
 end
 

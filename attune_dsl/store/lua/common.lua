@@ -77,12 +77,18 @@ local function append(stream, info, order, message)
   return at, head
 end
 
--- Put an entry into a hub's inbox, if it has one. A full one is replaced by a word that its hub has to look for itself.
-local function post(inbox, ...)
-  if redis.call('XLEN', inbox) < INBOX_COUNT then return redis.call('XADD', inbox, 'NOMKSTREAM', '*', ...) end
+-- The link of an agent's hub, which its inbox bears, from the `owner` in the agent's hash; nil where there is none.
+local function link_of(owner) return string.match(owner or '', '@(.+)$') end
+
+-- Put an entry into a hub's inbox of that length, if it has one. A full one is replaced by a word that its hub has to look
+-- for itself.
+local function put(inbox, length, ...)
+  if length < INBOX_COUNT then return redis.call('XADD', inbox, 'NOMKSTREAM', '*', ...) end
   redis.call('XTRIM', inbox, 'MAXLEN', 0)
   return redis.call('XADD', inbox, 'NOMKSTREAM', '*', 'resync', '1')
 end
+
+local function post(inbox, ...) return put(inbox, redis.call('XLEN', inbox), ...) end
 
 -- Messages are numbered per lane, and an agent's hash remembers the last number of its present lane: what was stored
 -- is not stored again, and what was refused is refused again. Returns the answer to a retry, or nil for a new message.

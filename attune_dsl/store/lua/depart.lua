@@ -9,5 +9,4 @@ if generation == '' then generation = present or '' end
 if present == generation and redis.call('HEXISTS', KEYS[2], 'at:' .. id) == 1 then
   break_barrier(ARGV[5], name, ARGV[6], ARGV[7], ARGV[8])
 end
-return { 'over', generation, redis.call('HGET', KEYS[2], 'outcome:' .. generation) or '',
-  redis.call('GET', KEYS[3]) or '' }
+return over(KEYS[2], KEYS[3], generation)

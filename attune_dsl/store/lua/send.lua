@@ -20,12 +20,14 @@ else
 end
 if KEYS[6] then redis.call('SET', KEYS[6], id, 'PX', fmt(ttl)) end
 
-local link = string.match(redis.call('HGET', KEYS[5], 'owner') or '', '@(.+)$')
+local link = link_of(redis.call('HGET', KEYS[5], 'owner'))
 if link then
-  if #signal > INLINE_BYTES then
-    post(ARGV[7] .. link, 'agent', ARGV[8], 'head', head)
+  local inbox = ARGV[7] .. link
+  local length = redis.call('XLEN', inbox)
+  if #signal > INLINE_BYTES or length >= INLINE_COUNT then
+    put(inbox, length, 'agent', ARGV[8], 'head', head)
   else
-    post(ARGV[7] .. link, 'agent', ARGV[8], 'at', at, 'head', head, 'signal', signal)
+    put(inbox, length, 'agent', ARGV[8], 'at', at, 'head', head, 'signal', signal)
   end
 end
 return { 'stored', id }

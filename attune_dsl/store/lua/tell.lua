@@ -5,7 +5,7 @@
 -- moment, or does not come to read it.
 local held = redis.call('HMGET', KEYS[1], 'owner', 'token', 'ended_at')
 if not held[2] or held[2] == '' or held[2] ~= ARGV[2] or held[3] then return { 'refused', '' } end
-local link = string.match(held[1] or '', '@(.+)$')
+local link = link_of(held[1])
 if #ARGV == 3 then return { 'told', held[1] } end
 local inbox = ARGV[3] .. (link or '')
 if not link or redis.call('XLEN', inbox) >= INBOX_COUNT

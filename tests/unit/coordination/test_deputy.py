@@ -193,6 +193,18 @@ def test_it_asks_others_to_stop_in_the_agents_name(
     assert (bob.agent.aborted, job.agent.aborted) == ("too late (asked by job)", "")
 
 
+@pytest.mark.parametrize(("reason", "target"), [("", "bob"), ("no", "")])
+def test_it_does_not_say_that_it_asked_before_it_may(
+    deputy: Deputy, monkeypatch: pytest.MonkeyPatch, reason: str, target: str
+) -> None:
+    """§5.9: the reason and the name are checked first."""
+    told: list[object] = []
+    monkeypatch.setattr(deputy, "_tell", told.append)
+    with pytest.raises((ValueError, InvalidName)):
+        drive(deputy.abort(reason, target))
+    assert told == []
+
+
 @pytest.mark.parametrize("token", ["", "0" * 32])
 def test_a_wrong_token_is_refused(peers: Peers, job: Peer, token: str) -> None:
     deputy = drive(opened(peers, token))

@@ -78,9 +78,15 @@ def test_a_second_wait_at_the_same_barrier_is_refused(store: Store, ann: Peer, p
     assert peers.join("ben").signals.barrier("gate", 2) == waiting.result()
 
 
-def test_a_party_that_is_named_twice_is_one(store: Store, ann: Peer, peers: Peers) -> None:
-    """§5.8: in whatever order, and in whatever collection."""
-    waiting = stands(ann, ["ben", "ann", "ben"])
+@pytest.mark.parametrize("parties", [["ann", "ann"], ("ben", "ann", "ben")])
+def test_a_party_that_is_named_twice_is_refused(store: Store, ann: Peer, parties: list[str]) -> None:
+    """§5.8: one of them was meant to be another, which nobody would wait for."""
+    refused(ann, store, UsageError, r"the parties .* name '(ann|ben)' more than once", "gate", parties)
+
+
+def test_parties_are_named_in_whatever_collection(store: Store, ann: Peer, peers: Peers) -> None:
+    """§5.8: and in whatever order."""
+    waiting = stands(ann, ["ben", "ann"])
 
     assert peers.join("ben").signals.barrier("gate", ("ann", "ben")) == waiting.result()
     assert ann.signals.barrier("gate", {"ann"}) == Released(generation=2, agents=("ann",))  # type: ignore[arg-type]

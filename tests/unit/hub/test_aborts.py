@@ -22,6 +22,7 @@ class Member:
         self.agent_id = agent_id
         self.epoch = epoch
         self.owner = f"{epoch}@hub.1"
+        self.gone = ""
         self.aborted: Notice[Abort] = Notice()
 
     @property
@@ -55,6 +56,7 @@ class Hub:
         self.members = {member.agent_id: member for member in members}
         self.keeper = self.tick = self
         self.ticks = 0
+        self.is_foreign = False
 
     def soon(self) -> None:
         self.ticks += 1
@@ -153,7 +155,7 @@ def test_all_agents_are_asked_about_once(aborts: Aborts, hub: Hub) -> None:
     aborts.restart()
 
     assert hub.ticks == 2
-    wanted = [("HMGET", hub.keys.agent(name), "abort_reason", "abort_by") for name in ("ann", "ben")]
+    wanted = [("HMGET", hub.keys.agent(name), "abort_reason", "abort_by", "epoch") for name in ("ann", "ben")]
     assert [request.command for request in unasked(aborts)] == wanted
     assert unasked(aborts) == []
 
@@ -168,16 +170,18 @@ def test_one_that_has_not_joined_is_not_asked_about(aborts: Aborts, hub: Hub, an
 @pytest.mark.parametrize(
     ("reply", "abort"),
     [
-        ([b"why", b"ops"], Abort("why", "ops")),
-        ([b"why", None], Abort("why")),
-        ([None, None], None),
-        ([b"", b""], None),
+        ([b"why", b"ops", b"3"], Abort("why", "ops")),
+        ([b"why", None, b"3"], Abort("why")),
+        ([b"why", b"ops", b"4"], None),
+        ([b"why", b"ops", None], None),
+        ([None, None, b"3"], None),
+        ([b"", b"", b"3"], None),
         (ReplyError("WRONGTYPE"), None),
         (None, None),
     ],
 )
 def test_what_the_store_answers(aborts: Aborts, ann: Member, reply: Any, abort: Abort | None) -> None:
-    """§5.9, §5.12: a foreign type in the agent's place is no abort."""
+    """§5.9, §5.12: what another owner of the id is asked is not meant, and a foreign type in its place is no abort."""
     aborts.restart()
     unasked(aborts)[0].then(reply)
     assert ann.aborted.value == abort
@@ -212,6 +216,37 @@ def test_one_that_never_joined_tells_nothing(aborts: Aborts, ann: Member) -> Non
     ann.epoch = 0
     aborts.say(ann, Abort("why"))  # type: ignore[arg-type]
     assert unasked(aborts) == []
+
+
+def test_one_that_has_ended_meanwhile_tells_nothing(aborts: Aborts, ann: Member) -> None:
+    """§5.9: its end may not be confirmed, and whoever comes next would be asked to stop."""
+    aborts.say(ann, Abort("why"))  # type: ignore[arg-type]
+    ann.gone = "the agent 'ann' has left"
+    assert unasked(aborts) == []
+
+
+def test_one_that_ends_before_the_word_is_written_again_tells_nothing(aborts: Aborts, hub: Hub, ann: Member) -> None:
+    """§5.9: it is kept for the next link, and does no harm there."""
+    aborts.say(ann, Abort("why"))  # type: ignore[arg-type]
+    (request,) = unasked(aborts)
+    ann.gone = "the agent 'ann' has left"
+    assert request.command == ("HMGET", hub.keys.agent("ann"), "abort_reason", "abort_by", "epoch")
+
+
+def test_those_that_have_ended_are_not_kept_through_an_outage(aborts: Aborts, ann: Member) -> None:
+    """§5.11: a process may abort any number of runs while the store is away."""
+    aborts.say(ann, Abort("why"))  # type: ignore[arg-type]
+    ann.gone = "the agent 'ann' has left"
+    ben = Member("ben")
+    aborts.say(ben, Abort("why"))  # type: ignore[arg-type]
+    assert [member.agent_id for member, _ in aborts._unsaid] == ["ben"]
+
+
+def test_a_copy_in_a_forked_child_says_nothing(aborts: Aborts, hub: Hub, ann: Member) -> None:
+    """§5.11: the link is the parent's, and its thread does not run here."""
+    hub.is_foreign = True
+    aborts.say(ann, Abort("why"))  # type: ignore[arg-type]
+    assert (hub.ticks, aborts._unsaid) == (0, [])
 
 
 def test_a_long_or_odd_reason_is_told_as_far_as_it_can_be(aborts: Aborts, ann: Member) -> None:

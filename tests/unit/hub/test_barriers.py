@@ -25,6 +25,7 @@ class Request:
     def __init__(self, render: Any, keep: bool) -> None:
         self.render, self.keep = render, keep
         self.then: Any = None
+        self.given_up = False
 
     @property
     def command(self) -> list[Any]:
@@ -82,7 +83,7 @@ class Place:
 
     def departure(self, stand: Stand) -> Any:
         broken = Broken(reason=Reason.TIMEOUT, by="ann", detail="too long")
-        return self.barriers.departure(self.member, stand, broken, keep=True)  # type: ignore[arg-type]
+        return self.barriers.departure(self.member, stand, broken)  # type: ignore[arg-type]
 
     def told(self, **fields: Any) -> None:
         """An inbox entry comes."""
@@ -141,6 +142,16 @@ def test_a_departure_because_of_an_end_says_how_that_was(place: Place) -> None:
     stand.break_off(GONE)
 
     assert place.departure(stand).command[-1] == "failed\nbuild\nno"
+
+
+def test_a_departure_takes_the_place_of_an_earlier_one(place: Place) -> None:
+    """§5.12: while the store is away, however often the agent comes and goes."""
+    first, second = (place.departure(place.stand()) for _ in range(2))
+    assert (first.given_up, second.given_up) == (True, False)
+
+    second.then([b"over", b"1", b"", b"9"])
+    assert not place.departure(place.stand()).given_up
+    assert not second.given_up
 
 
 # What is learnt
@@ -268,7 +279,7 @@ def test_the_others_may_mean_other_parties(place: Place, parties: bytes) -> None
     stand = place.stand()
     place.arrival(stand).then([b"parties", parties])
 
-    assert (stand.done, stand.value, stand.others) == (True, None, 7)
+    assert (stand.done, stand.value, stand.parties_of_others) == (True, None, 7)
 
 
 def test_one_that_is_fenced_waits_only_if_it_stands(place: Place) -> None:

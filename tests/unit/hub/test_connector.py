@@ -53,6 +53,21 @@ def reconnect(peer: Peer, wait_until: WaitUntil) -> None:
     wait_until(lambda: peer.hub.link.outages == 1 and peer.hub.link.up)
 
 
+def test_no_agent_s_abort_is_asked_for_that_its_join_has_told(
+    peers: Peers, monkeypatch: pytest.MonkeyPatch, wait_until: WaitUntil
+) -> None:
+    """§5.9: a thousand agents would cost a thousand questions at each connect."""
+    peer = peers.join("a")
+    asked: list[str] = []
+    monkeypatch.setattr(peer.hub.aborts, "restart", lambda: asked.append("aborts"))
+    monkeypatch.setattr(peer.hub.sources, "restart", lambda: asked.append("sources"))
+    monkeypatch.setattr(peer.hub.barriers, "ask_again", lambda members: asked.extend(m.agent_id for m in members))
+
+    reconnect(peer, wait_until)
+
+    assert asked == ["sources", "a"]
+
+
 def test_a_server_that_does_not_tell_its_policy_is_fine(
     peers: Peers, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -33,6 +33,8 @@ class Owner:
         self.expelled: list[tuple[str, str]] = []
         self.watches = Watches(self)  # type: ignore[arg-type]
         self.times_asked_again = 0
+        self.blocks = self
+        self.told_again: list[str] = []
 
     def unattended(self) -> None:
         """Nothing is read here."""
@@ -45,6 +47,9 @@ class Owner:
 
     def ask_again(self) -> None:
         self.times_asked_again += 1
+
+    def tell_again(self, members: list[Member]) -> None:
+        self.told_again = [member.agent_id for member in members]
 
     def expel(self, member: Member, by: str) -> None:
         self.expelled.append((member.agent_id, by))
@@ -177,6 +182,7 @@ def test_a_resync_makes_all_look(owner: Owner, reader: Reader) -> None:
     reader._on_reply(reply(inbox=[[b"2-1", [b"resync", b"1"]]]))
 
     assert (owner.refreshed, owner.times_asked_again) == (["a", "b"], 1)
+    assert owner.told_again == ["a", "b", "mute"]
 
 
 def test_a_copy_with_an_incredible_order_makes_its_agent_look(owner: Owner, reader: Reader) -> None:

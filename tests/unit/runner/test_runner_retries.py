@@ -22,6 +22,7 @@ from attune_dsl import (
     workflow,
 )
 from attune_dsl.runner import calls, events
+from attune_dsl.runner.calls import interruptible
 from attune_dsl.runner.stop import Stop
 
 
@@ -263,3 +264,21 @@ def test_a_retry_prints_nothing_of_its_own_on_standard_output(before, out):
     code = RETRYING.format(before=before)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
     assert (done.stdout, done.stderr) == (out, "")
+
+
+def test_a_stamina_that_does_not_let_its_pauses_be_made_elsewhere_is_used_as_it_is():
+    """§5.9: an abort does not end the pause then, but everything else works."""
+    paused = []
+    interruptible(object(), paused.append)
+
+    context = stamina.retry_context(on=ValueError, attempts=2, wait_initial=3, wait_jitter=0)
+    interruptible(context, paused.append)
+
+    def try_in_vain():
+        for attempt in context:
+            with attempt:
+                raise ValueError("again")
+
+    with pytest.raises(ValueError, match="again"):
+        try_in_vain()
+    assert paused == [3.0]

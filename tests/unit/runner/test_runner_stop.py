@@ -94,6 +94,28 @@ def test_a_request_ends_all_pauses_at_once(stop, ask, wait_until):
     assert not any(thread.is_alive() for thread in threads)
 
 
+@pytest.mark.parametrize("error", [None, ValueError("elsewhere")])
+def test_the_end_of_the_run_ends_a_pause_and_no_attempt_follows(stop, wait_until, error):
+    """§5.9: the workflow failed elsewhere, and the interpreter waits for the thread that pauses."""
+    raised = []
+
+    def pause():
+        with pytest.raises(RunAborted, match="the run has") as caught:
+            stop.pause(600)
+        raised.append(caught.value)
+
+    thread = threading.Thread(target=pause, daemon=True)
+    thread.start()
+    wait_until(lambda: stop._woken is not None)
+
+    stop.end(error)
+
+    thread.join(10)
+    assert len(raised) == 1
+    with pytest.raises(RunAborted):
+        stop.pause(600)
+
+
 def test_a_pause_that_begins_after_a_request_does_not_last(stop):
     stop.request("why")
     stop.pause(40)

@@ -65,6 +65,7 @@ class Console:
     ) -> list[bytes]:
         """Join as hubs do: the hash says the ttl and the interval. ``fields`` are what the agent says of itself."""
         told = {"status": "running", "ttl": ttl_ms, "interval": interval_ms, **fields}
+        token = str(fields.get("token", ""))
         found: list[bytes] = self.run(
             scripts.join(
                 self.keys,
@@ -75,6 +76,7 @@ class Console:
                 takeover=takeover,
                 hub=hub,
                 by=by,
+                token=token,
                 fields=parts(**told),
             )
         )

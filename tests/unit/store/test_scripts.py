@@ -205,6 +205,22 @@ def test_a_large_signal_leaves_only_a_word_in_the_inbox(console: Console) -> Non
     assert {b"agent", b"head"} == pointer.keys()
 
 
+def test_an_inbox_that_is_not_read_gets_words_only(console: Console) -> None:
+    """§5.12: copies for a process that stands still would take ten times as much."""
+    inbox = opened(console)
+    with console.redis.pipeline(transaction=False) as pipeline:
+        for _ in range(limits.INLINE_COUNT - 2):
+            pipeline.xadd(inbox, {"agent": "bob"})
+        pipeline.execute()
+
+    for seq in (1, 2):
+        console.send("ann", "bob", seq)
+
+    *_, inline, pointer = (fields for _, fields in console.redis.xrange(inbox))
+    assert b"signal" in inline
+    assert {b"agent", b"head"} == pointer.keys()
+
+
 def test_nobody_makes_an_inbox_that_its_hub_has_not_opened(console: Console) -> None:
     console.send("ann", "bob", 1)
     console.send("ann", "nobody", 2)

@@ -331,6 +331,33 @@ def test_one_that_was_lost_and_comes_back_itself_is_still_asked(console: Abortin
     assert joined(console.join("ann", known_epoch="1")) == (b"why", b"ops")
 
 
+@pytest.mark.parametrize("was_lost", [False, True])
+def test_another_run_of_the_same_process_is_not_asked(console: Aborting, was_lost: bool) -> None:
+    """§5.9: the one before it has ended, though the store was not told; nor does it stand where that one stood."""
+    owner = console.owner("ann", token="one")
+    console.run(scripts.arrive(console.keys, "ann", "gate", owner=owner, parties=2, since=1, generation=None))
+    console.abort("ann")
+    if was_lost:
+        console.lapse("ann", 2 * CALM_MS)
+        console.sweep()
+
+    reply = console.join("ann", link=2, token="two")
+    assert joined(reply) is None
+    assert console.kept("ann") == ("", "")
+    assert (int(reply[1]) > 1, int(reply[3]) > 0) == (True, True)  # what that one took may come again
+    owner, since = console.field("ann", "owner"), int(reply[1])
+    again = scripts.arrive(console.keys, "ann", "gate", owner=owner, parties=2, since=since, generation=None)
+    assert console.run(again) == [b"waiting", b"2"]
+
+
+def test_a_run_whose_join_was_not_answered_is_the_same_one(console: Aborting) -> None:
+    """§5.9: it says so by its token, and joins again as one that never knew its epoch."""
+    console.join("ann", token="one")
+    console.abort("ann")
+    reply = console.join("ann", link=2, token="one")
+    assert (reply[1], joined(reply)) == (b"1", (b"why", b"ops"))
+
+
 @pytest.mark.parametrize("status", ["completed", "failed", "aborted", "cancelled"])
 def test_any_end_is_the_end_of_it(console: Aborting, status: str) -> None:
     """§5.9: it was meant for what has ended."""

@@ -281,6 +281,21 @@ def test_one_that_asks_again_of_the_present_generation_goes_on_standing(gate: Me
     assert gate.arrive("ann", generation=5)[:3] == ["over", "5", ""]
 
 
+@pytest.mark.parametrize("how", ["asks", "departs"])
+def test_one_that_asks_late_still_learns_of_a_later_break(gate: Meeting, how: str) -> None:
+    """§5.8: what it is told of its own generation says nothing of the next one, at which it was expected."""
+    gate.arrive("ann")
+    order = gate.arrive("ben")[3]
+    gate.arrive("ben")
+    later = gate.depart("ben", 2)
+
+    found = gate.arrive("ann", generation=1) if how == "asks" else gate.depart("ann", 1)
+
+    assert found == ["over", "1", RELEASED, order]
+    assert gate.arrive("ann", since=int(order)) == later
+    assert gate.arrive("ann", generation=9)[2:] == ["", gate.redis.get(gate.keys.order).decode()]
+
+
 def test_outcomes_are_capped(gate: Meeting) -> None:
     """§5.12: only the last ones are kept, whatever kind they are."""
     for generation in range(1, 31):
@@ -458,7 +473,20 @@ def test_one_that_cannot_arrive_does_not_half(gate: Meeting, thing: str) -> None
     assert gate.standing() == {"ben"}
 
 
-@pytest.mark.parametrize(("field", "value"), [("generation", "soon"), ("at:mad", "first"), ("at:ann", "x")])
+def test_the_end_of_one_that_is_only_thought_to_stand_there_breaks_nothing(gate: Meeting) -> None:
+    """§5.8: the barrier has expired since, and others meet there."""
+    gate.arrive("ann", 3)
+    gate.redis.delete(gate.keys.barrier("gate"))
+    gate.arrive("ben")
+
+    gate.leave("ann", "failed")
+    assert gate.heard("ben") == []
+    assert gate.arrive("cho")[2] == "released\nben\ncho"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("generation", "soon"), ("at:mad", "first"), ("at:mad", "nan"), ("at:ann", "x")]
+)
 def test_nonsense_in_a_barrier_keeps_nobody_from_ending(gate: Meeting, field: str, value: str) -> None:
     """§5.12: its other barriers break as they should."""
     for name in ("door", "gate"):

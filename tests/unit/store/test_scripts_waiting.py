@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from console import CALM_MS, Console
 
-from attune_dsl.store import limits, scripts
+from attune_dsl.store import codec, limits, scripts
 
 if TYPE_CHECKING:
     from conftest import Store
@@ -233,3 +233,29 @@ def test_what_stands_in_the_place_of_keys_hinders_nobody(console: Waiting, look:
     assert [entry for entry in console.told() if entry[0] == kind] == [(kind, "ann#1"), (kind, "ben#2")]
     assert [notice["gone"] for notice in console.heard()] == ["ben"]
     console.redis.delete(console.keys.inbox("bad.1"))
+
+
+@pytest.mark.parametrize("thing", ["inbox", "nothing"])
+def test_one_whose_inbox_is_no_inbox_keeps_nobody_from_telling_of_its_wait(console: Waiting, thing: str) -> None:
+    """§5.8, §5.12: the cycle is the other's to learn of, because that one's wait would be over first."""
+
+    def block(agent_id: str, source: str, left_ms: int) -> list[bytes]:
+        owner = console.field(agent_id, "owner")
+        deadline = console.now() + left_ms if left_ms else 0
+        told = {"epoch": owner.partition("@")[0], "since": 1, "wait": 1, "source": source, "types": ["x"]}
+        record = codec.encode_payload({**told, "mail": 0, "broadcast": 0, "deadline": deadline})
+        found: list[bytes] = console.run(scripts.block(console.keys, agent_id, owner=owner, record=record))
+        return found
+
+    for agent_id in ("ann", "ben"):
+        console.owner(agent_id, hub=agent_id)
+        console.inbox(f"{agent_id}.1")
+    assert block("ann", "ben", CALM_MS) == []
+    if thing == "inbox":
+        console.redis.set(console.keys.inbox("ann.1"), "hostile", ex=60)
+
+    assert block("ben", "ann", 0) == []
+
+    assert console.redis.hkeys(console.keys.waits) == [b"ben"]
+    if thing == "nothing":
+        assert [fields["cycle"] for fields in console.heard("ann.1", "cycle")] == ["ann"]
