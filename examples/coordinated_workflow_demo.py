@@ -8,7 +8,7 @@ demonstration in one file; as processes on many machines they would do and say t
 
 import os
 
-from attune_dsl import AsyncSignals, RunAborted, Runner, RunResult, Signals, join, stage, workflow
+from attune_dsl import AsyncSignals, Runner, RunResult, Signals, join, stage, workflow
 
 NAMESPACE = f"demo-{os.getpid()}"
 """Agents meet in a namespace. This run has one of its own, so that no other agents get in between."""
@@ -89,7 +89,8 @@ def checkpoints() -> None:
     show("An orchestrator, three workers and their checkpoints", runner.results)
 
 
-# 3. Abort on error. Three tables are imported together or not at all: whoever fails tells the others.
+# 3. Abort on error. Three tables are imported together or not at all: if one fails, the others are asked to stop. That
+#    ends their waits, and their runs end as `aborted`, which is no failure.
 
 
 @stage
@@ -99,12 +100,10 @@ def load(rows: list[str]) -> list[int]:
 
 @stage
 def permission(signals: Signals) -> None:
-    """Wait until all tables are loaded. Raising RunAborted ends the run as aborted, which is no failure."""
-    decision = signals.wait("commit", "abort")
-    if not decision:
-        raise RuntimeError(decision.detail)
-    if decision.type == "abort":
-        raise RunAborted(f"{decision.source} {decision.payload['reason']}")
+    """Wait until all tables are loaded."""
+    commit = signals.wait("commit", source="coordinator")
+    if not commit:
+        raise RuntimeError(commit.detail)
 
 
 @workflow(heartbeat=True, coordination=True)
@@ -112,7 +111,7 @@ def importer(signals: Signals, rows: list[str]) -> str:
     try:
         numbers = load(rows)
     except ValueError as error:
-        signals.broadcast("abort", payload={"reason": f"could not load its rows: {error}"})
+        signals.send("broken", target="coordinator", payload={"reason": str(error)})
         raise
     signals.send("loaded", target="coordinator")
     permission()
@@ -123,9 +122,12 @@ def abort_on_error() -> None:
     tables = {"customers": ["1", "2"], "orders": ["3", "four"], "invoices": ["5"]}
     with Runner(namespace=NAMESPACE) as runner, join("coordinator", namespace=NAMESPACE) as coordinator:
         imports = [runner.start(importer.options(agent_id=table), rows) for table, rows in tables.items()]
-        answers = [coordinator.signals.wait("loaded", "abort") for _ in tables]
-        if all(answer and answer.type == "loaded" for answer in answers):
+        answers = coordinator.signals.collect("loaded", "broken", sources=list(tables))
+        broken = [f"{answer.source} is broken: {answer.payload['reason']}" for answer in answers if answer.payload]
+        if answers and not broken:
             coordinator.signals.broadcast("commit")
+        else:
+            coordinator.signals.abort("; ".join(broken) or answers.detail)
         for running in imports:
             running.wait()  # a failure that nobody looks at would be raised at the end of the block
     show("An import that fails and aborts the others", runner.results)

@@ -111,7 +111,7 @@ def test_a_release_waits_for_a_deploy_that_comes_later(tmp_path: Path) -> None:
 
 def test_the_demonstration_tells_what_happened(tmp_path: Path, store: str) -> None:
     out, err = run(tmp_path, str(EXAMPLES / "coordinated_workflow_demo.py"), store=store)
-    why = "orders could not load its rows: invalid literal for int() with base 10: 'four'"
+    why = "orders is broken: invalid literal for int() with base 10: 'four' (asked by coordinator)"
     assert [" ".join(line.split()) for line in out] == [
         "A producer and a consumer",
         "consumer completed consumed APPLE, PEAR, PLUM",
