@@ -12,7 +12,10 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from structlog.typing import FilteringBoundLogger
+    from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
+
+FIELDS = "fields"
+"""The attribute of a log record that has what its message says, as a dictionary, for formatters."""
 
 
 @cache
@@ -22,6 +25,12 @@ def logger() -> FilteringBoundLogger:
 
     import structlog
 
+    as_text = structlog.processors.KeyValueRenderer(key_order=["event"], repr_native_str=False)
+
+    def render(wrapped: WrappedLogger, method: str, values: EventDict) -> tuple[tuple[Any], dict[str, Any]]:
+        fields = dict(values)  # the renderer takes out what it has written
+        return (as_text(wrapped, method, values),), {"extra": {FIELDS: fields}}
+
     wrapped: Any = structlog.wrap_logger(
         logging.getLogger("attune_dsl"),
         wrapper_class=structlog.stdlib.BoundLogger,
@@ -29,10 +38,20 @@ def logger() -> FilteringBoundLogger:
             structlog.stdlib.filter_by_level,
             structlog.contextvars.merge_contextvars,
             structlog.processors.format_exc_info,
-            structlog.processors.KeyValueRenderer(key_order=["event"], repr_native_str=False),
+            render,
         ],
     )
     return wrapped  # type: ignore[no-any-return]
+
+
+def of_the_application() -> FilteringBoundLogger:
+    """Return the logger of whoever uses the package, where structlog is configured; else the package's own."""
+    import structlog
+
+    if not structlog.is_configured():
+        return logger()
+    configured: FilteringBoundLogger = structlog.get_logger()
+    return configured
 
 
 def warning(event: str, **values: object) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple, NoReturn
 
 import click
 
+from attune_dsl.cli import log_lines
 from attune_dsl.cli.errors import INTERRUPTED, did_you_mean, either
 from attune_dsl.cli.options import require_subcommand, say_error
 
@@ -81,6 +82,7 @@ def group(ctx: click.Context) -> None:
 
 def call(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and leave the process with its exit code."""
+    log_lines.ask_for(None)
     try:
         code: Any = group.main(arguments, PROGRAM, standalone_mode=False)
     except click.Abort:

@@ -6,14 +6,19 @@ import functools
 import os
 import sys
 from collections.abc import Callable
+from threading import RLock
 from typing import Concatenate, NamedTuple, ParamSpec
 
 import click
 
+from attune_dsl.cli import log_lines
 from attune_dsl.cli.errors import FAILED, INTERRUPTED, USAGE, CliError, UserCodeError
 from attune_dsl.exceptions import AttuneError, DeclarationError, InvalidName, StoreConfigError
 
 P = ParamSpec("P")
+
+_writing = RLock()
+"""Lines of several threads do not mix; a handler of a signal may write as well."""
 
 
 class Common(NamedTuple):
@@ -35,6 +40,13 @@ def common_options(command: Callable[Concatenate[Common, P], int | None]) -> Cal
     @click.option("--namespace", metavar="NAME", help="Whose agents and signals; else ATTUNE_NAMESPACE.")
     @click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output, for programs.")
     @click.option("--verbose", is_flag=True, help="Show full tracebacks.")
+    @click.option(
+        "--log-format",
+        type=click.Choice(log_lines.FORMATS),
+        expose_value=False,
+        callback=_log_format,
+        help="How log lines look; else human on a terminal, json elsewhere.",
+    )
     @functools.wraps(command)
     def wrapper(
         store: str | None, namespace: str | None, as_json: bool, verbose: bool, *args: P.args, **kwargs: P.kwargs
@@ -53,6 +65,12 @@ def common_options(command: Callable[Concatenate[Common, P], int | None]) -> Cal
             sys.exit(code)
 
     return wrapper
+
+
+def _log_format(ctx: click.Context, parameter: click.Parameter, chosen: log_lines.Format | None) -> None:
+    """Note the choice; a subcommand that says nothing leaves it to what was said before its name."""
+    if chosen is not None and not ctx.resilient_parsing:
+        log_lines.ask_for(chosen)
 
 
 def _inherited(ctx: click.Context, own: Common) -> Common:
@@ -75,15 +93,25 @@ def require_subcommand(ctx: click.Context) -> None:
         ctx.exit(USAGE)
 
 
-def say(text: str) -> None:
-    """Write one line on standard error, where everything goes that is not the result."""
+def write(line: str) -> None:
+    """Write one line on standard error as it is, without colours where they are not wanted."""
     # Not click.echo, which would write past a live view that has put itself in the place of sys.stderr.
     has_colours = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
-    print(text if has_colours else click.unstyle(text), file=sys.stderr, flush=True)
+    with _writing:
+        sys.stderr.write(f"{line if has_colours else click.unstyle(line)}\n")
+        sys.stderr.flush()
+
+
+def say(text: str) -> None:
+    """Write one line on standard error, where everything goes that is not the result."""
+    write(log_lines.own_line("cli.note", "info", note=click.unstyle(text)) if log_lines.all_is_json() else text)
 
 
 def say_error(message: str) -> None:
     """Write the one line that says what went wrong."""
+    if log_lines.all_is_json():
+        write(log_lines.own_line("cli.error", "error", error=message))
+        return
     say(f"{click.style('error:', fg='red', bold=True)} {message}")
 
 
@@ -107,4 +135,5 @@ def show_traceback(error: BaseException, *, full: bool) -> None:
     """Write a traceback on standard error: the user's frames only, unless it is to be ``full``."""
     from attune_dsl.cli import tracebacks
 
-    say(tracebacks.full_traceback(error) if full else tracebacks.user_traceback(error))
+    text = tracebacks.full_traceback(error) if full else tracebacks.user_traceback(error)
+    write(log_lines.own_line("cli.traceback", "error", exception=text) if log_lines.all_is_json() else text)

@@ -12,7 +12,8 @@ import click
 
 from attune_dsl.cli.errors import INTERRUPTED, TERMINATED, CliError, UsageError
 from attune_dsl.cli.formats import one_line
-from attune_dsl.cli.options import Common, common_options, say
+from attune_dsl.cli.log_lines import all_is_json
+from attune_dsl.cli.options import Common, common_options, say, write
 
 if TYPE_CHECKING:
     from attune_dsl.dsl.workflow import Workflow
@@ -52,15 +53,34 @@ def command(common: Common, /, target: str, words: Sequence[str], source: str | 
     The value goes to standard output, everything else to standard error. Exit codes: 0 completed, 1 failed, 2 wrong
     usage, 3 aborted, 130 Ctrl-C, 143 SIGTERM.
     """
-    from attune_dsl.cli.target import resolve
-
-    flow = _configured(resolve(target), common, Identity(**who))
+    flow = _configured(_resolved(target, quiet=quiet and not common.verbose), common, Identity(**who))
     args, kwargs = _arguments(flow, words, source)
-    with _participation(flow, quiet=quiet and not common.verbose):
+    with _participation(flow):
         code = _run(flow, args, kwargs, common, quiet=quiet)
     if code in (INTERRUPTED, TERMINATED):
         _leave_threads_behind(code)
     return code
+
+
+def _resolved(target: str, *, quiet: bool) -> Flow:
+    """Import the workflow, and show what is logged once somebody logs; what the module configures itself stays."""
+    from attune_dsl.cli.at_import import at_import
+    from attune_dsl.cli.target import resolve
+
+    def configure() -> None:
+        from attune_dsl.cli.logs import configure_structlog
+
+        configure_structlog(quiet=quiet)
+
+    def show() -> None:
+        from attune_dsl.cli.logs import show_warnings
+
+        show_warnings(quiet=quiet)
+
+    at_import("structlog", configure)  # before a logger of the module is bound
+    flow = resolve(target)
+    at_import("structlog", show)  # nothing of ours is logged without structlog
+    return flow
 
 
 def _leave_threads_behind(code: int) -> None:
@@ -133,13 +153,10 @@ def _arguments(flow: Flow, words: Sequence[str], source: str | None) -> tuple[li
     return Arguments(flow).bind(words, data)
 
 
-def _participation(flow: Flow, *, quiet: bool) -> AbstractContextManager[None]:
+def _participation(flow: Flow) -> AbstractContextManager[None]:
     """Prepare what only a flow needs that takes part in the store."""
     if not (flow.spec.heartbeat or flow.spec.coordination):
         return nullcontext()
-    from attune_dsl.cli.logs import show_warnings
-
-    show_warnings(quiet=quiet)
     return _early_store(flow.spec.store)
 
 
@@ -197,6 +214,10 @@ def _run(flow: Flow, args: list[Any], kwargs: dict[str, Any], common: Common, *,
 def _view(*, quiet: bool) -> View:
     if quiet:
         return nullcontext()
+    if all_is_json():
+        from attune_dsl.cli.json_view import JsonView
+
+        return JsonView(write)
     if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
         from attune_dsl.cli.live import LiveView
 

@@ -13,6 +13,7 @@ from attune_dsl.dsl.injection import Slot, fill, was_passed
 from attune_dsl.exceptions import DeclarationError, RunAborted, StageTimeout, UsageError
 from attune_dsl.model import StageStatus
 from attune_dsl.runner.context import Frame
+from attune_dsl.runner.log_context import ATTEMPT, STAGE, leave
 from attune_dsl.runner.outcome import describe, stage_status
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ class StageCall:
     ``item`` is the index within a ``map``, whose progress the call contributes to.
     """
 
-    __slots__ = ("attempt", "item", "map", "run", "started", "token", "use")
+    __slots__ = ("attempt", "item", "logged", "map", "run", "started", "token", "use")
 
     def __init__(self, run: Run, use: StageUse, item: int | None = None, part_of: MapProgress | None = None) -> None:
         self.run = run
@@ -123,6 +124,9 @@ class StageCall:
     def __enter__(self) -> None:
         run = self.run
         run.stop.check()
+        self.logged = [STAGE.set(self.use.name)]
+        if run.has_retried:
+            self.logged.append(ATTEMPT.set(1))
         self.started = clock.monotonic()
         self.token = run.tracker.enter(self.use) if run.tracker is not None else 0
 
@@ -138,6 +142,7 @@ class StageCall:
         self.run.record(self.use, self.started, (status, self.attempt, self.item, text))
         if self.run.tracker is not None:
             self.run.tracker.leave(self.token)
+        leave(self.logged)
 
     def tries(self, pause: Callable[[float], None] | None = None) -> Tries:
         """Return the attempts that this call may take; stamina makes them, and the pauses between them.
@@ -156,7 +161,7 @@ class StageCall:
             wait_jitter=spec.backoff,
         )
         if pause is not None:
-            context._t_kw["sleep"] = pause  # stamina itself would sleep on through an abort
+            interruptible(context, pause)
         tries: Tries = context.with_name(self.use.name, (), {})
         return tries
 
@@ -169,6 +174,16 @@ class StageCall:
             and not isinstance(error, NEVER_RETRIED)
             and not self.run.stop.halted
         )
+
+
+def interruptible(context: Any, pause: Callable[[float], None]) -> None:
+    """Let stamina pause by ``pause``: it would sleep on through an abort. It has no public way to say so.
+
+    A release of it that keeps this elsewhere sleeps by itself.
+    """
+    settings = getattr(context, "_t_kw", None)
+    if isinstance(settings, dict):
+        settings["sleep"] = pause
 
 
 class Attempt:
@@ -189,8 +204,11 @@ class Attempt:
     def __enter__(self) -> Attempt:
         call, run = self.call, self.call.run
         run.stop.check()
-        if call.attempt > 1 and run.tracker is not None:
-            run.tracker.attempt(call.token, call.use, call.attempt)
+        if call.attempt > 1:
+            run.has_retried = True
+            call.logged.append(ATTEMPT.set(call.attempt))
+            if run.tracker is not None:
+                run.tracker.attempt(call.token, call.use, call.attempt)
         if run.observer is not None:
             run.observer.attempt_started(call)
         return self

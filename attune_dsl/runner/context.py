@@ -21,11 +21,11 @@ class Frame:
 
     ``stage`` is ``None`` in the body of a workflow. ``part`` is the name in the plan that ``progress`` counts for:
     empty for the whole run, ``None`` where it counts for nothing (an item of a ``map``, a nested workflow). ``taken``
-    collects the signals that were taken. ``stall_after`` is the stage's own. ``is_told`` says whether a signal call of
-    it has shown that the run is asked to stop.
+    collects the signals that were taken. ``stall_after`` is the stage's own. ``knows_of_stop`` says whether a signal
+    call of it has shown that the run is asked to stop.
     """
 
-    __slots__ = ("attempt", "is_told", "part", "run", "stage", "stall_after", "taken", "tier")
+    __slots__ = ("attempt", "knows_of_stop", "part", "run", "stage", "stall_after", "taken", "tier")
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Frame:
         self.stall_after = stall_after
         self.part = part
         self.taken: list[Signal] = []
-        self.is_told = False
+        self.knows_of_stop = False
 
     def facade(self, kind: Kind, is_async: bool) -> Any:
         """Return what a slot of this kind and colour is filled with."""
@@ -89,15 +89,21 @@ class _Context(Injectable):
 
     @property
     def log(self) -> FilteringBoundLogger:
-        """A structlog logger bound with ``run_id``, ``agent_id``, ``stage`` and ``attempt``.
+        """A structlog logger bound with ``run_id``, ``agent_id``, ``workflow``, ``stage`` and ``attempt``.
 
-        Its lines go to the standard library's logger ``attune_dsl``; what is shown is up to the application.
+        It is the application's own, ``structlog.get_logger()``, once structlog is configured, as it is under
+        ``attune-dsl run``. Before, its lines go to the standard library's logger ``attune_dsl``, so that a library that
+        uses it prints nothing by itself.
         """
         from attune_dsl import log
 
         frame = self._frame
-        bound: FilteringBoundLogger = log.logger().bind(
-            run_id=self.run_id, agent_id=self.agent_id, stage=frame.stage, attempt=frame.attempt
+        bound: FilteringBoundLogger = log.of_the_application().bind(
+            run_id=self.run_id,
+            agent_id=self.agent_id,
+            workflow=frame.run.workflow.name,
+            stage=frame.stage,
+            attempt=frame.attempt,
         )
         return bound
 

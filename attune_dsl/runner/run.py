@@ -84,6 +84,7 @@ class Run:
         self.home: Strand | None = None
         self.stop = Stop()
         self.pending = Pending()
+        self.has_retried = False
         self.lock = Lock()
         self._place = place
         self._planned = plan_of(workflow)
@@ -280,10 +281,10 @@ class Run:
     def _check_sync(self, frame: Frame, operation: str) -> None:
         """Sync code learns only by its calls that it has to stop; then it may still send, to clean up."""
         self.stop.check_fence()
-        if not self.stop.halted or (frame.is_told and operation in SENDING):
+        if not self.stop.halted or (frame.knows_of_stop and operation in SENDING):
             return
-        says_so_itself = operation in WAITING and not frame.is_told
-        frame.is_told = True
+        says_so_itself = operation in WAITING and not frame.knows_of_stop
+        frame.knows_of_stop = True
         if not says_so_itself:
             self.stop.check()
 

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 from attune_dsl import clock
 from attune_dsl.dsl.scope import current
 from attune_dsl.exceptions import UsageError
+from attune_dsl.runner import log_context
 from attune_dsl.runner.calls import StageCall, StageUse, acall_stage, call_stage, filled, timed
 from attune_dsl.runner.context import Frame
 from attune_dsl.runner.fanout import Fan
+from attune_dsl.runner.ledger import COMPLETED_AT_ONCE
+from attune_dsl.runner.log_context import ATTEMPT, STAGE
 from attune_dsl.runner.loops import running_loop
 from attune_dsl.runner.progress import MapProgress
 
@@ -47,9 +50,11 @@ class Scope:
     def inside(self) -> Iterator[None]:
         """Let the calls of this thread or task come here."""
         token = current.set(self)
+        logged = log_context.enter(self._run)
         try:
             yield
         finally:
+            log_context.leave(logged)
             current.reset(token)
 
     def call_stage(self, stage: Stage[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -67,14 +72,26 @@ class Scope:
             calling = self._await_plain(use, args, kwargs, token)
             calling.__qualname__ = use.name  # type: ignore[attr-defined]  # coroutine objects have one
             return calling
-        token = 0 if run.tracker is None else run.tracker.enter(use)
+        tracker = run.tracker
+        token = 0 if tracker is None else tracker.enter(use)
+        logged = STAGE.set(use.name)
+        first = ATTEMPT.set(1) if run.has_retried else None
         started = clock.monotonic()
         try:
             value = use.invoke(*args, **kwargs)
         except BaseException as error:
             run.failed(use, started, token, error)
             raise
-        run.completed(use, started, token)
+        finally:
+            STAGE.reset(logged)
+            if first is not None:
+                ATTEMPT.reset(first)
+        if use.counted:  # as Run.completed does it, without the price of a call
+            run.ledger.calls.append((use, started, clock.monotonic(), COMPLETED_AT_ONCE))
+            if tracker is not None:
+                tracker.leave(token)
+        else:
+            run.completed(use, started, token)
         return value
 
     async def _await_plain(self, use: StageUse, args: tuple[Any, ...], kwargs: dict[str, Any], pending: int) -> Any:
@@ -82,6 +99,8 @@ class Scope:
         run = self._run
         self._stop.check()
         token = 0 if run.tracker is None else run.tracker.enter(use)
+        logged = STAGE.set(use.name)
+        first = ATTEMPT.set(1) if run.has_retried else None
         started = clock.monotonic()
         try:
             value = await use.invoke(*args, **kwargs)
@@ -90,6 +109,12 @@ class Scope:
             raise
         finally:
             run.pending.remove(pending)
+            try:
+                STAGE.reset(logged)
+                if first is not None:
+                    ATTEMPT.reset(first)
+            except ValueError:  # nobody finished it, and it is closed in another context
+                pass
         run.completed(use, started, token)
         return value
 

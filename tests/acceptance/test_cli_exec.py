@@ -139,7 +139,8 @@ def test_without_a_store_the_command_runs_all_the_same(cli: Cli) -> None:  # noq
 
     assert (ended.code, ended.out) == (4, "done\n")
     assert len(ended.err.splitlines()) == 1
-    assert ended.err.startswith("warning: store.unreachable store=redis://")
+    line = json.loads(ended.err)  # not on a terminal
+    assert (line["event"], line["level"], line["store"][:8]) == ("store.unreachable", "warning", "redis://")
 
 
 def test_a_taken_agent_id_runs_nothing(ex: Exec) -> None:  # noqa: F811

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import json
 import os
 import re
 import signal
@@ -34,6 +35,17 @@ FLOWS = """
 
     @workflow
     def fails(): refuse()
+"""
+
+LOGS = """
+    import structlog
+    from attune_dsl import stage, workflow
+
+    @stage
+    def work() -> None: structlog.get_logger().info("work.done", text="a\\x1b[2Jb")
+
+    @workflow
+    def flow() -> None: work()
 """
 
 
@@ -176,3 +188,22 @@ def test_watch_on_a_terminal_that_cannot_move_its_cursor_writes_lines(terminal: 
         watch.process.send_signal(signal.SIGINT)
         watch.until(None)
         assert watch.process.wait() == 0
+
+
+def test_on_a_terminal_log_lines_are_for_people_and_above_the_view(terminal: Cli) -> None:
+    """§3 logging: a line each with where it was, and no control characters of others."""
+    terminal.write("logs.py", LOGS)
+    seen, out = on_terminal(terminal, 250, "run", "logs:flow", pipe=True)
+    lines = [line for line in plain(seen) if "work.done" in line]
+    assert out == ""
+    assert len(lines) == 1
+    assert re.search(r"\[info +\] work\.done +text=a�\[2Jb agent_id=flow workflow=flow stage=work", lines[0])
+    assert re.search(r" attempt=1 run_id=[0-9a-f]{32}$", lines[0])
+
+
+def test_json_on_a_terminal_is_json_alone(terminal: Cli) -> None:
+    """§3 logging: no view is drawn where --log-format json was asked for."""
+    terminal.write("logs.py", LOGS)
+    seen, _ = on_terminal(terminal, 40, "run", "logs:flow", "--log-format", "json", pipe=True)
+    events = [json.loads(line)["event"] for line in seen.splitlines()]
+    assert events == ["run.started", "stage.started", "work.done", "stage.ended", "run.ended"]

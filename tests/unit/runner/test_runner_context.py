@@ -147,7 +147,7 @@ def test_the_log_is_bound_to_the_attempt(caplog):
         result = run(flow)
     (record,) = caplog.records
     line = record.getMessage().replace("'", "")
-    assert line == f"event=work.done run_id={result.run_id} agent_id=flow stage=work attempt=1 pieces=3"
+    assert line == f"event=work.done run_id={result.run_id} agent_id=flow workflow=flow stage=work attempt=1 pieces=3"
 
 
 def test_signals_without_coordination_are_inert():
