@@ -10,6 +10,7 @@ from awaiting import Awaited
 from peers import Peer
 from waiting import wait_until
 
+from attune_dsl import workflow
 from attune_dsl.exceptions import RunAborted
 from attune_dsl.model import AgentStatus, NoSignal, Reason
 from attune_dsl.runner.handle import RunHandle
@@ -17,6 +18,9 @@ from attune_dsl.runner.result import RunResult
 
 if TYPE_CHECKING:
     from conftest import Store
+
+flow_of = workflow(heartbeat=True, coordination=True, agent_id="flow")
+"""Declares the one workflow of a test."""
 
 WHY = "enough (asked by ops)"
 """What a wait says that ``ops`` ended with ``abort("enough")``."""

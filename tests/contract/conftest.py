@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from aborting import Place
 from cut_scene import Scene
 from cutting import CuttingProxy
 from following import Follow, Following
-from peers import Peers
+from peers import Peer, Peers
 from proxy import Proxy
 
-from attune_dsl import clock
+from attune_dsl import Runner, clock
 from attune_dsl.coordination.mail import MailOperations
 from attune_dsl.hub import link, reader
 from attune_dsl.hub.mailbox import Waiter
@@ -132,3 +133,27 @@ def shrink(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, int], Non
 def _forget_shas() -> None:
     scripts._send_head.cache_clear()
     scripts._take_head.cache_clear()
+
+
+# Runs, and who asks them to stop
+
+
+@pytest.fixture
+def ops(peers: Peers) -> Peer:
+    """Who asks, over a link of its own."""
+    return peers.join("ops", url=peers.elsewhere())
+
+
+@pytest.fixture
+def runner(store: Store) -> Iterator[Runner]:
+    """Runs the test's workflows; what it started has ended behind the test."""
+    with Runner(store=store.url, namespace=store.namespace) as runner:
+        yield runner
+
+
+@pytest.fixture
+def place() -> Iterator[Place]:
+    """Where code of a run waits for the test."""
+    place = Place()
+    yield place
+    place.opened.set()

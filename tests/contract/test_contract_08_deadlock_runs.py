@@ -30,12 +30,6 @@ def b(store: Store, peers: Peers) -> Iterator[Peer]:
     wait_until(lambda: known(store) <= {"b"}, what="nothing left behind")
 
 
-@pytest.fixture
-def runner(store: Store) -> Iterator[Runner]:
-    with Runner(store=store.url, namespace=store.namespace) as runner:
-        yield runner
-
-
 # Alone
 
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from aborting import WHY, Place, abort, aborted, assert_aborted, knows
-from peers import Peer, Peers
+from aborting import WHY, Place, abort, aborted, assert_aborted, flow_of, knows
+from peers import Peer
 
-from attune_dsl import RunAborted, Runner, Signals, stage, workflow
+from attune_dsl import RunAborted, Runner, Signals, stage
 from attune_dsl.model import Broken, Reason
 from attune_dsl.runner.handle import RunHandle
 
 if TYPE_CHECKING:
     from conftest import Store
-
-flow_of = workflow(heartbeat=True, coordination=True, agent_id="flow")
 
 Call = Callable[[Signals], object]
 
@@ -36,25 +34,6 @@ WAITS: dict[str, Call] = {
     "collect": lambda signals: signals.collect("x", count=2, timeout=None),
     "barrier": lambda signals: signals.barrier("x", 2, timeout=None),
 }
-
-
-@pytest.fixture
-def ops(peers: Peers) -> Peer:
-    """Who asks, over a link of its own."""
-    return peers.join("ops", url=peers.elsewhere())
-
-
-@pytest.fixture
-def runner(store: Store) -> Iterator[Runner]:
-    with Runner(store=store.url, namespace=store.namespace) as runner:
-        yield runner
-
-
-@pytest.fixture
-def place() -> Iterator[Place]:
-    place = Place()
-    yield place
-    place.opened.set()
 
 
 def asked_to_stop(runner: Runner, ops: Peer, place: Place, body: Callable[[Signals], object]) -> RunHandle[Any]:

@@ -29,12 +29,6 @@ SHORT = Heartbeat(interval=0.1, ttl=0.6)
 
 
 @pytest.fixture
-def ops(peers: Peers) -> Peer:
-    """Who asks, over a link of its own."""
-    return peers.join("ops", url=peers.elsewhere())
-
-
-@pytest.fixture
 def me(peers: Peers) -> Peer:
     """Who is asked."""
     return peers.join("me")

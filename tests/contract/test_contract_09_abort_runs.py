@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from aborting import WHY, Place, abort, aborted, assert_aborted, blocks, field, knows
+from aborting import WHY, Place, abort, aborted, assert_aborted, blocks, field, flow_of, knows
 from awaiting import Awaited
-from peers import Peer, Peers
+from peers import Peer
 from proxy import Proxy
 from waiting import wait_until
 
@@ -20,27 +19,6 @@ from attune_dsl.runner.run import Run
 
 if TYPE_CHECKING:
     from conftest import Store
-
-flow_of = workflow(heartbeat=True, coordination=True, agent_id="flow")
-
-
-@pytest.fixture
-def ops(peers: Peers) -> Peer:
-    """Who asks, over a link of its own."""
-    return peers.join("ops", url=peers.elsewhere())
-
-
-@pytest.fixture
-def runner(store: Store) -> Iterator[Runner]:
-    with Runner(store=store.url, namespace=store.namespace) as runner:
-        yield runner
-
-
-@pytest.fixture
-def place() -> Iterator[Place]:
-    place = Place()
-    yield place
-    place.opened.set()
 
 
 @stage

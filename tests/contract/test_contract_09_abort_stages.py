@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from aborting import WHY, Place, abort, aborted, assert_aborted, blocks, knows
+from aborting import WHY, Place, abort, aborted, assert_aborted, blocks, flow_of, knows
 from peers import Peer, Peers
 from waiting import wait_until
 
@@ -18,27 +18,6 @@ from attune_dsl.runner.events import RunEvent, StageRetried, StageStarted
 
 if TYPE_CHECKING:
     from conftest import Store
-
-flow_of = workflow(heartbeat=True, coordination=True, agent_id="flow")
-
-
-@pytest.fixture
-def ops(peers: Peers) -> Peer:
-    """Who asks, over a link of its own."""
-    return peers.join("ops", url=peers.elsewhere())
-
-
-@pytest.fixture
-def runner(store: Store) -> Iterator[Runner]:
-    with Runner(store=store.url, namespace=store.namespace) as runner:
-        yield runner
-
-
-@pytest.fixture
-def place() -> Iterator[Place]:
-    place = Place()
-    yield place
-    place.opened.set()
 
 
 @stage

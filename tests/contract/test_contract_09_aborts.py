@@ -20,12 +20,6 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def ops(peers: Peers) -> Peer:
-    """Who asks, over a link of its own."""
-    return peers.join("ops", url=peers.elsewhere())
-
-
-@pytest.fixture
 def me(peers: Peers) -> Peer:
     """Who is asked."""
     return peers.join("me")
