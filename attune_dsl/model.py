@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
-from attrs import frozen
+from attrs import field, frozen
 
 T = TypeVar("T")
 if TYPE_CHECKING:  # type checkers bring typing_extensions along; at run time the default means nothing
@@ -104,6 +104,7 @@ class Signal(Generic[PayloadT_co]):
     ``target`` is ``None`` for a broadcast. ``sent_at`` and ``expires_at`` are seconds since the epoch by the server's
     clock. ``order`` is the namespace's counter: it orders signals and broadcasts of all senders. ``redelivered`` says
     that an earlier attempt, or an earlier incarnation of this agent that died, may have taken it already.
+    ``traceparent`` is the sender's trace context as the W3C writes it, if its process is traced.
     """
 
     id: str
@@ -115,6 +116,7 @@ class Signal(Generic[PayloadT_co]):
     expires_at: float
     order: int
     redelivered: bool = False
+    traceparent: str | None = field(default=None, repr=False)
 
     def __bool__(self) -> Literal[True]:
         return True

@@ -21,6 +21,7 @@ from attune_dsl.store.memory import MemoryServer
 
 if TYPE_CHECKING:
     from redis import Redis
+    from traced import Traced
 
 SERVERS = ("memory", "embedded")
 _numbers = itertools.count()
@@ -126,6 +127,17 @@ def peers(store: Store) -> Iterator[Peers]:
 def wait_until() -> Callable[..., Any]:
     """See :func:`waiting.wait_until`."""
     return _wait_until
+
+
+@pytest.fixture
+def traced(monkeypatch: pytest.MonkeyPatch) -> Traced:
+    """This process is traced, as one is that has set a tracer provider, which can be done only once."""
+    from opentelemetry import trace
+    from traced import Traced
+
+    traced = Traced()
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: traced.provider)
+    return traced
 
 
 @pytest.fixture(autouse=True)

@@ -20,7 +20,8 @@ LAYERS = (
     {"hub"},
     {"store"},
     {"dsl"},
-    {"log"},
+    {"spans"},
+    {"log", "tracing"},
     {"model", "exceptions", "clock"},
 )
 """Top to bottom. A module imports from its own folder and from below; those of one row do not import each other."""
@@ -31,6 +32,7 @@ LEAVES = {"model", "exceptions", "clock"}
 SHARED = {
     "coordination": {
         "operations",
+        "traced",
         "aborting",
         "meeting",
         "advice",

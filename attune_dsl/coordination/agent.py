@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from attrs import frozen
 
+from attune_dsl import tracing
 from attune_dsl.coordination.async_signals import AsyncSignals
 from attune_dsl.coordination.handing import Hand, HandingOperations
 from attune_dsl.coordination.inert import InertOperations
@@ -202,7 +203,7 @@ class Agent:
         if self._hub is None or self._member is None or self._coordination is None:
             return AsyncSignals(self._inert)
         ttl, alone = self._coordination.ttl, self._home.is_here
-        return AsyncSignals(HandingOperations(self._hub, self._member, ttl, None, alone, hand=hand))
+        return AsyncSignals(self._traced(HandingOperations(self._hub, self._member, ttl, None, alone, hand=hand)))
 
     def _operations(
         self,
@@ -213,8 +214,16 @@ class Agent:
         if self._hub is None or self._member is None or self._coordination is None:
             return self._inert
         alone = is_alone or self._home.is_here
-        operations = MailOperations(self._hub, self._member, self._coordination.ttl, taken, alone)
+        operations = self._traced(MailOperations(self._hub, self._member, self._coordination.ttl, taken, alone))
         return operations if check is None else guarded(operations, check)
+
+    def _traced(self, operations: Operations) -> Operations:
+        tracer = tracing.tracer()
+        if tracer is None:
+            return operations
+        from attune_dsl.coordination.traced import TracedOperations
+
+        return cast("Operations", TracedOperations(operations, tracer, self.agent_id, self.namespace or ""))
 
     def give_back(self, taken: Sequence[Signal]) -> None:
         """Put signals back that a failed attempt took: the next one gets them, marked ``redelivered``."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from attune_dsl import tracing
 from attune_dsl.exceptions import MailboxFull
 from attune_dsl.hub.commands import Request
 from attune_dsl.store import codec, limits, scripts
@@ -73,7 +74,7 @@ def encode(
         check_name("key", key)
     if not 0 < ttl <= limits.SIGNAL_TTL:
         raise ValueError(f"ttl is {ttl!r}; it must be a positive number of seconds, {limits.SIGNAL_TTL:,} at most")
-    signal = codec.encode_envelope(type_, source, target, payload)
+    signal = codec.encode_envelope(type_, source, target, payload, tracing.traceparent())
     return Outgoing(source, target, signal, max(1, int(ttl * 1000)), late, key)
 
 

@@ -120,5 +120,6 @@ def _entry(fields: dict[bytes, bytes], at: str | None, died_at: int, highest: in
         expires_at=expires_ms / 1000,
         order=number,
         redelivered=sent_ms <= died_at,
+        traceparent=envelope.trace,
     )
     return Entry(signal, at, len(data), expires_ms, late == "1")

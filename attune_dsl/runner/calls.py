@@ -112,7 +112,7 @@ class StageCall:
     ``item`` is the index within a ``map``, whose progress the call contributes to.
     """
 
-    __slots__ = ("attempt", "item", "logged", "map", "run", "started", "token", "use")
+    __slots__ = ("attempt", "item", "logged", "map", "run", "span", "started", "token", "use")
 
     def __init__(self, run: Run, use: StageUse, item: int | None = None, part_of: MapProgress | None = None) -> None:
         self.run = run
@@ -129,11 +129,12 @@ class StageCall:
             self.logged.append(ATTEMPT.set(1))
         self.started = clock.monotonic()
         self.token = run.tracker.enter(self.use) if run.tracker is not None else 0
+        self.span = None if run.spans is None else run.spans.call(self)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        status = StageStatus.COMPLETED if error is None else stage_status(error)
+        status = _status(error)
         text = None if error is None else describe(error)
         if self.map is not None:
             self.map.finished()
@@ -142,6 +143,8 @@ class StageCall:
         self.run.record(self.use, self.started, (status, self.attempt, self.item, text))
         if self.run.tracker is not None:
             self.run.tracker.leave(self.token)
+        if self.span is not None and self.run.spans is not None:
+            self.run.spans.leave(self.span, status, error, self.attempt)
         leave(self.logged)
 
     def tries(self, pause: Callable[[float], None] | None = None) -> Tries:
@@ -186,10 +189,14 @@ def interruptible(context: Any, pause: Callable[[float], None]) -> None:
         settings["sleep"] = pause
 
 
+def _status(error: BaseException | None) -> StageStatus:
+    return StageStatus.COMPLETED if error is None else stage_status(error)
+
+
 class Attempt:
     """One attempt of a call, as a context that decides what follows if it fails."""
 
-    __slots__ = ("call", "frame", "one")
+    __slots__ = ("call", "frame", "one", "span")
 
     def __init__(self, call: StageCall, one: Try | None) -> None:
         self.call = call
@@ -211,11 +218,14 @@ class Attempt:
                 run.tracker.attempt(call.token, call.use, call.attempt)
         if run.observer is not None:
             run.observer.attempt_started(call)
+        self.span = None if run.spans is None else run.spans.attempt(call)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
+        if self.span is not None and self.call.run.spans is not None:
+            self.call.run.spans.leave(self.span, _status(error), error)
         if error is None or self.one is None or not self.call.may_retry(error):
             return False
         run = self.call.run

@@ -8,7 +8,7 @@ from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from attune_dsl import clock
+from attune_dsl import clock, tracing
 from attune_dsl.dsl.plan import plan_of
 from attune_dsl.exceptions import RunAborted
 from attune_dsl.model import AgentStatus
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from attune_dsl.hub.drive import Strand
     from attune_dsl.runner.events import RunEvent
     from attune_dsl.runner.observer import Observer
+    from attune_dsl.runner.traced import RunSpans
     from attune_dsl.runner.tracker import Tracker
 
 T = TypeVar("T")
@@ -65,7 +66,8 @@ class Place(NamedTuple):
 class Run:
     """One execution of ``workflow``: the drivers call ``join begin call settle leave conclude`` in this order.
 
-    ``tracker`` is ``None`` where the run takes no part in the store, ``observer`` where nobody observes it;
+    ``tracker`` is ``None`` where the run takes no part in the store, ``observer`` where nobody observes it, ``spans``
+    where the process is not traced;
     ``outer_loop`` is the event loop that ran on the thread where it began.
     """
 
@@ -81,6 +83,7 @@ class Run:
         self.agent: Agent | None = None
         self.tracker: Tracker | None = None
         self.observer: Observer | None = None
+        self.spans: RunSpans | None = None
         self.home: Strand | None = None
         self.stop = Stop()
         self.pending = Pending()
@@ -102,6 +105,11 @@ class Run:
     def takes_lease(self) -> bool:
         """Whether the run takes part in the store."""
         return bool(self.workflow.spec.heartbeat or self.workflow.spec.coordination)
+
+    @property
+    def is_observed(self) -> bool:
+        """Whether somebody is told of each call of a stage."""
+        return self.observer is not None or self.spans is not None
 
     async def join(self) -> None:
         """Take the agent id (neutral)."""
@@ -160,6 +168,10 @@ class Run:
 
             self.observer = Observer(self, self._place.observer)
             self.observer.run_started()
+        if (tracer := tracing.tracer()) is not None:
+            from attune_dsl.runner.traced import RunSpans
+
+            self.spans = RunSpans(self, tracer)
         return Scope(self, self.workflow)
 
     def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -218,6 +230,8 @@ class Run:
         active.pop(self.run_id, None)
         if self.observer is not None:
             self.observer.run_ended(error)
+        if self.spans is not None:
+            self.spans.ended(self, error)
         if error is not None and not isinstance(error, Exception):
             raise error
         return self.result

@@ -52,7 +52,11 @@ class Scope:
         token = current.set(self)
         logged = log_context.enter(self._run)
         try:
-            yield
+            if self._run.spans is None:
+                yield
+            else:
+                with self._run.spans.inside(self._workflow.name, self._prefix[:-1]):
+                    yield
         finally:
             log_context.leave(logged)
             current.reset(token)
@@ -197,7 +201,7 @@ class Scope:
                 self._uses.clear()
                 self._plain.clear()
             self._uses[stage] = use
-            if use.plain and self._run.observer is None and (self._workflow.is_async or not use.is_async):
+            if use.plain and not self._run.is_observed and (self._workflow.is_async or not use.is_async):
                 self._plain[stage] = use
         return use
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -22,6 +23,7 @@ def _plain(value: Any) -> Any:
     return str.__str__(value) if isinstance(value, str) else int.__int__(value)
 
 
+_TRACEPARENT: Final = re.compile(rb'"((?!ff)[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2})"')
 _ENCODER: Final = msgspec.json.Encoder(enc_hook=_plain)
 _DECODER: Final = msgspec.json.Decoder()
 _LARGEST_EXACT: Final = 2**63
@@ -35,18 +37,28 @@ class Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
     source: str
     target: str | None = None
     payload: Any = None
+    traceparent: msgspec.Raw = msgspec.Raw()
+
+    @property
+    def trace(self) -> str | None:
+        """The trace context of the sender, if it has the form of one; whatever else stands there is ignored."""
+        found = _TRACEPARENT.fullmatch(self.traceparent)
+        return None if found is None else found[1].decode()
 
 
 _ENVELOPE: Final = msgspec.json.Decoder(Envelope)
 
 
-def encode_envelope(type_: str, source: str, target: str | None, payload: Any) -> bytes:
-    """Encode one signal; ``payload`` may be anything that is JSON.
+def encode_envelope(type_: str, source: str, target: str | None, payload: Any, traceparent: str = "") -> bytes:
+    """Encode one signal; ``payload`` may be anything that is JSON, ``traceparent`` the sender's trace context.
 
     Raises :class:`NotAJsonValue` with the path of the first value that is not, and :class:`PayloadTooLarge`.
     """
     encoded = msgspec.Raw(encode_payload(payload))
-    return _ENCODER.encode(Envelope(type=type_, source=source, target=target, payload=encoded))
+    envelope = Envelope(type=type_, source=source, target=target, payload=encoded)
+    if traceparent:
+        envelope = msgspec.structs.replace(envelope, traceparent=msgspec.Raw(_ENCODER.encode(traceparent)))
+    return _ENCODER.encode(envelope)
 
 
 def decode_envelope(data: bytes) -> Envelope:

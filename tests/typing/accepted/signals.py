@@ -10,6 +10,7 @@ def receive(signals: Signals) -> None:
     if signal:
         assert_type(signal, Signal)
         assert_type(signal.source, str)
+        assert_type(signal.traceparent, str | None)
     else:
         assert_type(signal, NoSignal)
         assert_type(signal.reason, Reason)
