@@ -246,7 +246,8 @@ def test_standing_still_shows_and_recovers_by_itself(place: Place, wait_until: C
     os.mkfifo(leave)
     with place.start("agents", "--watch", "--json") as watch, place.start("run", "flows:stander") as stander:
         stander.says("working")
-        stalled = json.loads(watch.says('"kind":"stalled"'))["agent"]
+        while (stalled := json.loads(watch.says('"kind":"stalled"'))["agent"])["stage"] is None:
+            pass  # it took more than stall_after to start
         assert (stalled["status"], stalled["state"], stalled["stage"]) == ("running", "stalled", "stand")
         assert place.ids("--status", "stalled") == ["stander"]
         ended = place("agents", "--check")
@@ -255,7 +256,9 @@ def test_standing_still_shows_and_recovers_by_itself(place: Place, wait_until: C
         assert ended.out.endswith(", on stage stand; last said: about to stand still\n")
         assert "\n!  stand  stalled " in place("agents", "show", "stander").out
         gate.write_text("go on")
-        assert json.loads(watch.says('"kind":"resumed"'))["agent"]["state"] == "running"
+        while (resumed := json.loads(watch.says('"kind":"resumed"'))["agent"])["stage"] is None:
+            pass
+        assert resumed["state"] == "running"
         leave.write_text("go on")
         watch.says('"kind":"ended"')
         assert stander.end().code == 0

@@ -173,15 +173,14 @@ def test_a_hub_without_agents_keeps_its_own_keys(
 
 
 def test_a_join_that_the_server_refuses_is_logged(
-    peers: Peers, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, store: Store
+    peers: Peers, wait_until: WaitUntil, caplog: pytest.LogCaptureFixture, store: Store
 ) -> None:
     """Something else lies where the agent's hash should be; the agent goes on without the store."""
-    monkeypatch.setattr("attune_dsl.hub.hub.JOIN_PATIENCE", 0.05)
     store.redis.set(f"{store.prefix}agent:a", "in the way", ex=60)
 
     a = peers.join("a")
 
-    assert "event=agent.refused" in caplog.text
+    wait_until(lambda: "event=agent.refused" in caplog.text)  # a busy machine gives the join up before the answer
     assert a.agent.degraded is True
     assert a.signals.send("x", "y") == ""
     assert peers.join("b").signals.send("x", "y") != ""
