@@ -220,7 +220,7 @@ def test_the_end_of_one_that_stands_there_breaks_it(  # noqa: PLR0917
 @pytest.mark.parametrize("named", [False, True])
 def test_the_death_of_one_that_stands_there_breaks_it(store: Store, peers: Peers, proxy: Proxy, named: bool) -> None:
     """§5.8: as soon as its lease has lapsed; it learns the same when it comes back."""
-    ann = peers.join("ann", url=peers.elsewhere(), heartbeat=SHORT)
+    ann = peers.join("ann", url=peers.elsewhere(), heartbeat=Heartbeat(interval=0.1, ttl=10))
     dead = peers.join("dead", url=proxy.url, heartbeat=SHORT)
     dead.hub.link.patience = lambda: float("inf")  # type: ignore[method-assign]
     parties = ["ann", "dead", "cho"] if named else 3

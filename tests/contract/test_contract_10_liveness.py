@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from conftest import Store
 
 SHORT = Heartbeat(interval=0.1, ttl=0.6)
+WATCHFUL = Heartbeat(interval=0.1, ttl=10)
+"""Of those who notice: they must not be lost themselves where the machine is busy."""
 """Of agents that shall be found dead soon."""
 
 
@@ -49,14 +51,14 @@ def beat_late(store: Store, old: Peer, lease: str) -> Any:
 def test_ten_followers_see_a_loss_once_each(store: Store, peers: Peers, proxy: Proxy, follow: Follow) -> None:
     """§5.10: whoever notices it, all are told, once; with agents of three other processes beating."""
     for n in range(3):
-        peers.join(f"other-{n}", url=peers.elsewhere(), heartbeat=SHORT)
+        peers.join(f"other-{n}", url=peers.elsewhere(), heartbeat=WATCHFUL)
     victim = peers.join("victim", url=proxy.url, heartbeat=SHORT)
     followers = [follow() for _ in range(10)]
 
     proxy.die()
     for follower in followers:
         follower.until(ChangeKind.LOST, "victim")
-    peers.join("after", heartbeat=SHORT)
+    peers.join("after", heartbeat=WATCHFUL)
     for follower in followers:
         follower.until(ChangeKind.JOINED, "after")
 
@@ -102,7 +104,7 @@ def test_all_agents_of_a_dead_process_are_lost_once_each(
     """§5.10: also where they are more than one call of a script deals with."""
     crowd = [peers.join(f"a-{n}", url=proxy.url, heartbeat=SHORT, coordination=None) for n in range(250)]
     incarnations = [(peer.id, peer.member.epoch) for peer in crowd]
-    peers.join("other", url=peers.elsewhere(), heartbeat=SHORT)
+    peers.join("other", url=peers.elsewhere(), heartbeat=WATCHFUL)
     follower = follow()
 
     proxy.die()
@@ -272,7 +274,7 @@ def test_a_late_beat_does_not_keep_the_successors_lease_or_its_own(store: Store,
 def test_one_that_was_lost_and_lives_joins_again(store: Store, peers: Peers, proxy: Proxy, follow: Follow) -> None:
     """§5.10: the loss is final for that incarnation; nobody took its id, so it is a new one, and knows of it."""
     peer = peers.join("me", url=proxy.url, heartbeat=SHORT)
-    peers.join("other", url=peers.elsewhere(), heartbeat=SHORT)
+    peers.join("other", url=peers.elsewhere(), heartbeat=WATCHFUL)
     follower, first = follow(), peer.member.epoch
     peer.agent.touch("build", 0.4)
 
