@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from conftest import Store
 
 SHORT = Heartbeat(interval=0.1, ttl=0.6)
+"""Of agents that shall be found dead soon."""
 WATCHFUL = Heartbeat(interval=0.1, ttl=10)
 """Of those who notice: they must not be lost themselves where the machine is busy."""
-"""Of agents that shall be found dead soon."""
 
 
 def live(store: Store) -> set[str]:
