@@ -73,11 +73,12 @@ def _short(change: AgentChange) -> str:
 
 
 def timeline(store: Store, *kinds: ChangeKind) -> list[tuple[str, Incarnation]]:
-    """What the store itself has written down, of all kinds or of some."""
+    """What the store itself has written down of agents, of all kinds or of some."""
     entries = store.redis.xrange(f"{store.prefix}timeline")
     found = [
-        (fields[b"kind"].decode(), (fields[b"agent"].decode(), int(fields[b"epoch"])))
+        (fields[b"kind"].decode().removeprefix("agent."), (fields[b"agent"].decode(), int(fields[b"epoch"])))
         for _, fields in entries  # type: ignore[union-attr]
+        if fields[b"kind"].startswith(b"agent.")
     ]
     return [entry for entry in found if not kinds or entry[0] in kinds]
 

@@ -22,6 +22,7 @@ from attune_dsl.hub.endings import Abort
 from attune_dsl.hub.hub import Hub
 from attune_dsl.hub.machine import machine
 from attune_dsl.hub.member import Member, Profile, ReadStages
+from attune_dsl.hub.recorder import Recorder
 from attune_dsl.hub.registry import open_hub, release_hub
 from attune_dsl.model import AgentStatus, Coordination, Heartbeat, Signal
 from attune_dsl.store import codec
@@ -134,7 +135,12 @@ class Agent:
     def advance(self, fraction: float | None, note: str | None) -> None:
         """Say how far the agent is, from 0 to 1, and in words: it never moves back, ``None`` is no news."""
         if self._member is not None:
-            self._member.doing.advance(fraction, note)
+            self._member.advance(fraction, note)
+
+    @property
+    def recorder(self) -> Recorder | None:
+        """Takes what is for the timeline; ``None`` without a store."""
+        return None if self._member is None else self._member.recorder
 
     def spent(self, cost: float) -> None:
         """Say what the run has cost so far, in all. Never blocks."""
@@ -180,23 +186,25 @@ class Agent:
         taken: list[Signal] | None = None,
         check: Check | None = None,
         is_alone: Callable[[], bool] | None = None,
+        stage: str | None = None,
     ) -> Signals:
-        """Return the blocking facade; what is taken through it is appended to ``taken``.
+        """Return the blocking facade for a ``stage``; what is taken through it is appended to ``taken``.
 
         ``check`` is called before each operation, with its name: it raises where there shall be none any more.
         ``is_alone`` tells whether the caller is all that the agent does at the moment; by default, whether it is where
         the agent entered.
         """
-        return Signals(self._operations(taken, check, is_alone))
+        return Signals(self._operations(taken, check, is_alone, stage))
 
     def async_signals(
         self,
         taken: list[Signal] | None = None,
         check: Check | None = None,
         is_alone: Callable[[], bool] | None = None,
+        stage: str | None = None,
     ) -> AsyncSignals:
         """Return the awaitable facade; see :meth:`signals`."""
-        return AsyncSignals(self._operations(taken, check, is_alone))
+        return AsyncSignals(self._operations(taken, check, is_alone, stage))
 
     def handing(self, hand: Hand) -> AsyncSignals:
         """Return the awaitable facade whose signals count as taken only once ``hand`` has returned."""
@@ -210,11 +218,13 @@ class Agent:
         taken: list[Signal] | None,
         check: Check | None,
         is_alone: Callable[[], bool] | None,
+        stage: str | None,
     ) -> Operations:
         if self._hub is None or self._member is None or self._coordination is None:
             return self._inert
         alone = is_alone or self._home.is_here
-        operations = self._traced(MailOperations(self._hub, self._member, self._coordination.ttl, taken, alone))
+        mail = MailOperations(self._hub, self._member, self._coordination.ttl, taken, alone, stage=stage)
+        operations = self._traced(mail)
         return operations if check is None else guarded(operations, check)
 
     def _traced(self, operations: Operations) -> Operations:

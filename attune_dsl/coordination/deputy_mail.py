@@ -14,6 +14,7 @@ from attune_dsl.coordination.asking import ask
 from attune_dsl.coordination.deputy import Deputy
 from attune_dsl.coordination.handing import Hand
 from attune_dsl.coordination.stored_mail import StoredMail, Wanted, number, wanted
+from attune_dsl.events import SignalReceived
 from attune_dsl.exceptions import StoreUnavailable, UsageError
 from attune_dsl.hub.drive import Ticket, drive
 from attune_dsl.hub.endings import ABORT_FIELDS, Abort, Gone
@@ -22,7 +23,8 @@ from attune_dsl.hub.mailbox import Entry
 from attune_dsl.hub.watch import Entry as Event
 from attune_dsl.hub.watch import parse
 from attune_dsl.model import NoSignal, Reason, Signal
-from attune_dsl.store import codec, scripts
+from attune_dsl.store import codec, event_codec, scripts
+from attune_dsl.store.scripts import Story
 
 TURN: Final = 10.0
 """Seconds for which one process may hand mail on before another one that acts for the same agent may."""
@@ -195,13 +197,14 @@ class DeputyMail(Deputy):
         mail = [(entry.at, entry.size) for entry in entries if entry.at is not None]
         seen = [(entry.signal.order, entry.expires_ms) for entry in entries if entry.at is None]
         did = ["took", last.type, "from", last.source] if is_handed_on else ["cleared its mailbox"]
+        story = self._story(last) if is_handed_on else None
 
         async def attempt() -> bool:
             owner = (await self._tell(["did", codec.encode_payload(did)]))[1].decode()
             request = hub.request(
-                lambda _: scripts.take(hub.keys, self._agent_id, owner, mail=mail, broadcasts=seen),
+                lambda _: scripts.record(hub.keys, self._agent_id, owner, mail=mail, broadcasts=seen, story=story),
             )
-            return bool(await hub.ask([request]) == b"taken")
+            return bool(await hub.ask([request]) == b"noted")
 
         try:
             self.is_confirmed = bool(await self._again(attempt, bool))
@@ -211,6 +214,18 @@ class DeputyMail(Deputy):
             self.is_confirmed = False
             if not is_handed_on:
                 raise
+
+    def _story(self, signal: Signal) -> Story:
+        """Return what the timeline tells: that the agent received the signal."""
+        received = SignalReceived(
+            id=signal.id,
+            type=signal.type,
+            source=signal.source,
+            target=signal.target,
+            redelivered=signal.redelivered,
+        )
+        entry = ("signal.received", int(self._hub.server_ms()), "", event_codec.encode(received))
+        return Story("", "", 0, [entry])
 
 
 def _peer_gone(gone: Gone) -> NoSignal:

@@ -24,10 +24,10 @@ class HandingOperations(MailOperations):
         super().__init__(*of)
         self._hand = hand
 
-    def _received(self, entry: Entry, signal: Signal[Any]) -> Signal[Any]:
+    def _received(self, entry: Entry, signal: Signal[Any], waited: float | None = None) -> Signal[Any]:
         try:
             self._hand(signal)
         except BaseException:
             self._member.mailbox.put_back(entry)
             raise
-        return super()._received(entry, signal)
+        return super()._received(entry, signal, waited)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
-from typing import Any, Final
+from typing import Any
 
 from attrs import evolve
 
@@ -14,6 +13,7 @@ from attune_dsl.coordination.advice import describe, on_timeout
 from attune_dsl.coordination.meeting import meet
 from attune_dsl.coordination.outgoing import Outgoing
 from attune_dsl.coordination.signal_type import Named
+from attune_dsl.coordination.terms import ANYBODY, checked, deadline_of, wanted
 from attune_dsl.exceptions import PayloadInvalid, UsageError
 from attune_dsl.hub.commands import Request
 from attune_dsl.hub.drive import give_way
@@ -35,13 +35,16 @@ class MailOperations:
         ttl: float,
         taken: list[Signal] | None,
         is_alone: Callable[[], bool],
+        *,
+        stage: str | None = None,
     ) -> None:
-        """``is_alone`` tells whether the caller is all that the agent does at the moment."""
+        """``is_alone`` tells whether the caller is all that the agent does at the moment, ``stage`` what it is in."""
         self._hub = hub
         self._member = member
         self._ttl = ttl
         self._taken = taken
         self._is_alone = is_alone
+        self._stage = stage
 
     # Sending
 
@@ -66,7 +69,8 @@ class MailOperations:
         self, type_: str, target: str | None, payload: Any, ttl: float | None, key: str | None, *, late: bool = True
     ) -> Outgoing:
         seconds = self._ttl if ttl is None else ttl
-        return outgoing.encode(self._member.agent_id, type_, target, payload, ttl=seconds, key=key, late=late)
+        me, stage = self._member.agent_id, self._stage
+        return outgoing.encode(me, type_, target, payload, ttl=seconds, key=key, late=late, stage=stage)
 
     async def _post(self, message: Outgoing) -> str:
         """Send a message and return its id once it is stored, else ``""``."""
@@ -92,7 +96,7 @@ class MailOperations:
         deadlock: bool = True,
     ) -> Signal | NoSignal:
         """See :meth:`Signals.wait`."""
-        deadline = _deadline(timeout)
+        deadline = deadline_of(timeout)
         names, kinds = typed.by_name(types)
         senders = () if source is None else (source,)
         waiter = self._waiter(names, senders, deadline)
@@ -102,13 +106,17 @@ class MailOperations:
         while await self._await(waiter, is_alone=self._is_alone if deadlock and source is not None else None):
             assert waiter.value is not None
             if (signal := self._fitting(waiter.value, kinds)) is not None:
-                return self._received(waiter.value, signal)
+                return self._received(waiter.value, signal, self._member.recorder.wait_ended(waiter, "received"))
             waiter = self._waiter(names, senders, deadline)
         if waiter.ending is not None and (waiter.is_aborted or not self._is_pointless()):
-            return self._ended(waiter.ending)
+            return self._nothing(waiter, self._ended(waiter.ending))
         if waiter.done or timeout is None or not self._hub.link.up:
-            return self._unavailable()
-        return on_timeout(names, source, timeout, await self._agents_seen(source))
+            return self._nothing(waiter, self._unavailable())
+        return self._nothing(waiter, on_timeout(names, source, timeout, await self._agents_seen(source)))
+
+    def _nothing(self, waiter: Waiter, why: NoSignal) -> NoSignal:
+        self._member.recorder.wait_ended(waiter, why.reason.value, why.detail)
+        return why
 
     async def _is_alive(self, source: str | None) -> bool:
         if source is None:
@@ -128,11 +136,13 @@ class MailOperations:
         mailbox.wait(waiter)
         if waiter.done:
             return True
+        waiter.began_at, waiter.stage = clock.monotonic(), self._stage
+        member.recorder.wait_began()
         if self._is_pointless():
             mailbox.end_waits()
             await give_way()
-        wanted = _wanted(waiter)
-        member.doing.wait_began(*wanted)
+        about = wanted(waiter)
+        member.doing.wait_began(*about)
         if member.aborted.value is not None:
             waiter.break_off(member.aborted.value)
         self._hub.blocks.begin(member, waiter, is_alone)
@@ -149,12 +159,13 @@ class MailOperations:
             mailbox.withdraw(waiter)
             if waiter.value is not None:
                 mailbox.put_back(waiter.value)
+            member.recorder.wait_ended(waiter, "interrupted")
             raise
         finally:
             if waiter.watched:
                 self._hub.sources.remove(waiter)
             self._hub.blocks.end(member)
-            member.doing.wait_ended(*wanted)
+            member.doing.wait_ended(*about)
         if waiter.value is None:
             mailbox.withdraw(waiter)  # from here on it is certain whether anything has come
         return waiter.value is not None
@@ -232,9 +243,9 @@ class MailOperations:
             raise UsageError("collect() takes either count= (how many) or sources= (one from each of them)")
         missing = list(dict.fromkeys(sources or ()))
         wanted = len(missing) if count is None else count
-        deadline = _deadline(timeout)
+        deadline = deadline_of(timeout)
         names, kinds = typed.by_name(types)
-        entries: list[tuple[Entry, Signal]] = []
+        entries: list[tuple[Entry, Signal, float | None]] = []
         gone: dict[str, Gone] = {}
         nothing = None
         try:
@@ -246,8 +257,9 @@ class MailOperations:
                     waiter.deadline = clock.monotonic()
                 if await self._await(waiter):
                     assert waiter.value is not None
+                    waited = self._member.recorder.wait_ended(waiter, "received")
                     if (fitting := self._fitting(waiter.value, kinds)) is not None:
-                        entries.append((waiter.value, fitting))
+                        entries.append((waiter.value, fitting, waited))
                         missing = [source for source in missing if source != fitting.source]
                 elif waiter.is_aborted and waiter.ending is not None:
                     nothing = self._ended(waiter.ending)
@@ -256,17 +268,18 @@ class MailOperations:
                     nothing = self._why_incomplete(got, timeout, gave_up=waiter.done)
                 elif waiter.all_gone:
                     gone |= waiter.all_gone
+                    self._member.recorder.wait_ended(waiter, "interrupted")
                 else:
                     detail = "; ".join(str(gone[source]) for source in missing)
                     nothing = NoSignal(reason=Reason.PEER_GONE, detail=detail)
         except BaseException:
-            for entry, _ in entries:  # nobody has seen them
+            for entry, *_ in entries:  # nobody has seen them
                 self._member.mailbox.put_back(entry)
             raise
-        signals = tuple(self._received(entry, signal) for entry, signal in entries)
+        signals = tuple(self._received(*each) for each in entries)
         if nothing is None:
             return Collected(signals=signals, wanted=wanted)
-        reason, detail = nothing.reason, nothing.detail
+        reason, detail = nothing.reason, self._nothing(waiter, nothing).detail
         return Collected(signals=signals, wanted=wanted, missing=tuple(missing), reason=reason, detail=detail)
 
     def _why_incomplete(self, got: str, timeout: float | None, *, gave_up: bool) -> NoSignal:
@@ -278,11 +291,12 @@ class MailOperations:
 
     async def barrier(self, name: str, *, parties: int | Sequence[str], timeout: float | None) -> Released | Broken:
         """See :meth:`Signals.barrier`."""
-        deadline = _deadline(timeout)
+        deadline = deadline_of(timeout)
         if self._is_cut_off():
             await give_way()
             return Broken(reason=Reason.UNAVAILABLE, by=None, detail=self._unavailable().detail)
-        return await meet(self._hub, self._member, name, parties, timeout=timeout, deadline=deadline)
+        how = {"timeout": timeout, "deadline": deadline}
+        return await meet(self._hub, self._member, name, parties, **how, stage=self._stage)
 
     async def abort(self, reason: str, target: str | None) -> list[str]:
         """See :meth:`Signals.abort`."""
@@ -296,8 +310,8 @@ class MailOperations:
     # Shared
 
     def _waiter(self, types: Sequence[str], sources: Sequence[str], deadline: float | None) -> Waiter:
-        senders = _checked("source", *sources) if sources else _ANYBODY
-        return Waiter(self._hub.reader.pump, deadline, _checked("signal type", *types), senders)
+        senders = checked("source", *sources) if sources else ANYBODY
+        return Waiter(self._hub.reader.pump, deadline, checked("signal type", *types), senders)
 
     async def _look(self) -> None:
         self._member.doing.did("looked into its mailbox")
@@ -323,9 +337,11 @@ class MailOperations:
             self._hub.entries.unfit(self._member.agent_id, signal, str(error))
             return None
 
-    def _received(self, entry: Entry, signal: Signal) -> Signal:
-        """The signal reaches the user: from here on it counts as taken (§5.7)."""
+    def _received(self, entry: Entry, signal: Signal, waited: float | None = None) -> Signal:
+        """The signal reaches the user, who ``waited`` for it: from here on it counts as taken (§5.7)."""
         member = self._member
+        told = (signal.id, signal.type, signal.source, signal.target, waited, signal.redelivered or None)
+        member.recorder.note("signal.received", self._stage, told)
         member.mailbox.mark(entry)
         member.marked()
         member.doing.did("took", signal.type, "from", signal.source)
@@ -360,34 +376,3 @@ class MailOperations:
         if leases is None or known.value:
             return None
         return [lease.decode().rpartition("#")[0] for lease in leases]
-
-
-def _wanted(waiter: Waiter) -> tuple[str, ...]:
-    """Return what is waited for as a reader would say it."""
-    senders = ("from", " or ".join(sorted(waiter.watched))) if waiter.watched else ()
-    return (" or ".join(sorted(waiter.types)) or "any signal", *senders)
-
-
-_ANYBODY: Final[frozenset[str]] = frozenset()
-
-
-@lru_cache(1024)
-def _names(what: str, *names: str) -> frozenset[str]:
-    """Return names as a set, once for all who wait for the same. Raises :class:`InvalidName`."""
-    return frozenset(check_name(what, name) for name in names)
-
-
-def _checked(what: str, *names: str) -> frozenset[str]:
-    try:
-        return _names(what, *names)
-    except TypeError:  # something that is no name, and cannot even be remembered
-        return frozenset(check_name(what, name) for name in names)
-
-
-def _deadline(timeout: float | None) -> float | None:
-    """Return when a wait of ``timeout`` seconds ends, by :func:`clock.monotonic`."""
-    if timeout is None:
-        return None
-    if not timeout >= 0:
-        raise ValueError(f"timeout is {timeout!r}; it must be a number of seconds from 0 up, or None to wait for ever")
-    return clock.monotonic() + timeout

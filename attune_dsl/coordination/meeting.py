@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from attune_dsl import clock
 from attune_dsl.exceptions import UsageError
 from attune_dsl.hub.barriers import Stand
 from attune_dsl.hub.drive import give_way
@@ -16,19 +17,30 @@ from attune_dsl.store.names import check_name
 
 
 async def meet(
-    hub: Hub, member: Member, name: str, parties: int | Sequence[str], *, timeout: float | None, deadline: float | None
+    hub: Hub,
+    member: Member,
+    name: str,
+    parties: int | Sequence[str],
+    *,
+    timeout: float | None,
+    deadline: float | None,
+    stage: str | None,
 ) -> Released | Broken:
-    """See :meth:`Signals.barrier`; ``deadline`` is when ``timeout`` is over."""
+    """See :meth:`Signals.barrier`; ``deadline`` is when ``timeout`` is over, ``stage`` where the agent waits."""
     check_name("barrier", name)
     meant = _parties(parties, member.agent_id)
     others = meant - {member.agent_id} if isinstance(meant, frozenset) else frozenset()
     stand = Stand(hub.reader.pump, deadline, name, meant, others)
+    stand.stage = stage
     if member.stands.setdefault(name, stand) is not stand:
         raise UsageError(f"agent {member.agent_id!r} waits at the barrier {name!r} already; one wait at a time")
     if member.aborted.value is not None:
         stand.break_off(member.aborted.value)
     try:
         how = await _stand(hub, member, stand, timeout)
+    except BaseException:
+        member.recorder.wait_ended(stand, "interrupted")
+        raise
     finally:
         del member.stands[name]
     if stand.parties_of_others:
@@ -36,6 +48,10 @@ async def meet(
         raise UsageError(f"the barrier {name!r} is waited at by {stand.parties_of_others} parties, {meet_others}")
     if how is None:
         how = Broken(reason=Reason.UNAVAILABLE, by=None, detail=_why_unavailable(hub, member))
+    if isinstance(how, Broken):
+        member.recorder.wait_ended(stand, how.reason.value, how.detail)
+    else:
+        member.recorder.wait_ended(stand, "released")
     if not how and member.aborted.value is not None:
         # Another one that was asked to stop may have broken it first.
         member.has_heeded |= how.reason is Reason.ABORTED or isinstance(stand.ending, Abort)
@@ -93,6 +109,8 @@ async def _depart(hub: Hub, member: Member, stand: Stand, broken: Broken) -> Rel
 
 async def _wait(hub: Hub, member: Member, stand: Stand) -> None:
     member.doing.wait_began("barrier", stand.name)
+    stand.began_at = clock.monotonic()
+    member.recorder.wait_began()
     hub.blocks.begin(member, None, None)
     if stand.watched:
         hub.sources.add(member, stand)

@@ -10,7 +10,7 @@ from attune_dsl.hub.commands import Request
 from attune_dsl.store import codec, limits, scripts
 from attune_dsl.store.keys import Keys
 from attune_dsl.store.names import check_name
-from attune_dsl.store.scripts import Command
+from attune_dsl.store.scripts import Command, Told
 
 
 class Outgoing(NamedTuple):
@@ -25,6 +25,7 @@ class Outgoing(NamedTuple):
     ttl_ms: int
     late: bool
     key: str | None
+    told: Told
 
     def command(self, keys: Keys, request: Request, owner: str) -> Command:
         """Return the command that stores it, under the number of the request."""
@@ -40,6 +41,7 @@ class Outgoing(NamedTuple):
                 signal=self.signal,
                 late=self.late,
                 key=self.key,
+                told=self.told,
             )
         return scripts.send(
             keys,
@@ -52,6 +54,7 @@ class Outgoing(NamedTuple):
             ttl_ms=self.ttl_ms,
             signal=self.signal,
             key=self.key,
+            told=self.told,
         )
 
 
@@ -64,8 +67,9 @@ def encode(
     ttl: float,
     key: str | None,
     late: bool = True,
+    stage: str | None = None,
 ) -> Outgoing:
-    """Check and encode a signal; ``ttl`` is in seconds.
+    """Check and encode a signal that a ``stage`` sends; ``ttl`` is in seconds.
 
     Raises :class:`InvalidName`, :class:`NotAJsonValue`, :class:`PayloadTooLarge`, and ``ValueError`` for a bad ``ttl``.
     """
@@ -75,7 +79,8 @@ def encode(
     if not 0 < ttl <= limits.SIGNAL_TTL:
         raise ValueError(f"ttl is {ttl!r}; it must be a positive number of seconds, {limits.SIGNAL_TTL:,} at most")
     signal = codec.encode_envelope(type_, source, target, payload, tracing.traceparent())
-    return Outgoing(source, target, signal, max(1, int(ttl * 1000)), late, key)
+    short = codec.encode_short(type_, target, len(signal)) if len(signal) > limits.TOLD_BYTES else b""
+    return Outgoing(source, target, signal, max(1, int(ttl * 1000)), late, key, Told(stage or "", short))
 
 
 def stored_id(reply: Any, target: str | None, namespace: str) -> str | None:

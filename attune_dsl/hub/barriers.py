@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from typing import TYPE_CHECKING
 
@@ -25,15 +26,8 @@ class Stand(Ticket[Released | Broken | None]):
     """
 
     __slots__ = (
-        "arrival",
-        "ending",
-        "generation",
-        "is_departing",
-        "name",
-        "parties",
-        "parties_of_others",
-        "told",
-        "watched",
+        *("arrival", "began_at", "ending", "generation", "is_departing", "is_told", "name", "parties"),
+        *("parties_of_others", "stage", "told", "watched"),
     )
 
     def __init__(
@@ -58,6 +52,14 @@ class Stand(Ticket[Released | Broken | None]):
         self.is_departing = False
         self.arrival: Request | None = None
         self.ending: Ending | None = None
+        self.began_at = math.inf
+        self.is_told = False
+        self.stage: str | None = None
+
+    @property
+    def terms(self) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+        """See :class:`attune_dsl.hub.recorder.Blocked`."""
+        return "barrier", (self.name,), ()
 
     @property
     def count(self) -> int:

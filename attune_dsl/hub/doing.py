@@ -141,6 +141,11 @@ class Doing:
             self._listener.status_soon()
 
     @property
+    def progress(self) -> float:
+        """How far the agent is, from 0 to 1."""
+        return self._slot.progress
+
+    @property
     def stall_due(self) -> float:
         """When the agent counts as stalled unless there is progress before; infinity for never."""
         if self._limit is None or self._waiting or self._was_stalled:

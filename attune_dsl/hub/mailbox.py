@@ -7,6 +7,7 @@ sender, nothing out of order.
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 from collections import deque
@@ -42,6 +43,10 @@ _NOBODY: Final[Mapping[str, Gone]] = {}
 """For all waits whose senders live: thousands may wait at a time."""
 
 
+_SENDERS: Final = 20
+"""Senders of a wait that the timeline names, at most."""
+
+
 class Waiter(Ticket[Entry | None]):
     """Waits for the first entry that fits ``types`` and ``senders`` (empty: any).
 
@@ -49,7 +54,7 @@ class Waiter(Ticket[Entry | None]):
     its time, if it does. Of ``senders`` those that are ``watched`` end it: ``all_gone``, by name.
     """
 
-    __slots__ = ("all_gone", "ending", "senders", "types", "watched")
+    __slots__ = ("all_gone", "began_at", "ending", "is_told", "senders", "stage", "types", "watched")
 
     def __init__(self, source: Source, deadline: float | None, types: frozenset[str], senders: frozenset[str]) -> None:
         # Ticket's own attributes are set here: mail that is there already should cost next to nothing.
@@ -63,6 +68,14 @@ class Waiter(Ticket[Entry | None]):
         self.senders = self.watched = senders
         self.all_gone: Mapping[str, Gone] = _NOBODY
         self.ending: Ending | None = None
+        self.began_at = math.inf
+        self.is_told = False
+        self.stage: str | None = None
+
+    @property
+    def terms(self) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+        """See :class:`attune_dsl.hub.recorder.Blocked`."""
+        return "signal", tuple(sorted(self.types)), tuple(sorted(self.senders)[:_SENDERS])
 
     def break_off(self, ending: Ending) -> None:
         """End the wait as if its time was over: what was sent before is found by a last look."""
@@ -133,6 +146,11 @@ class Mailbox:
             self._gap += 1
             if self._held is None:
                 self._held = []
+
+    @property
+    def waiters(self) -> list[Waiter]:
+        """Those who wait at this moment."""
+        return list(self._waiters)
 
     @property
     def is_held(self) -> bool:

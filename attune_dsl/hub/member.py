@@ -15,11 +15,12 @@ from attune_dsl.hub.endings import Abort
 from attune_dsl.hub.link import SLEEPING
 from attune_dsl.hub.mailbox import Entry, Mailbox, Waiter
 from attune_dsl.hub.notice import Notice
+from attune_dsl.hub.recorder import Recorder
 from attune_dsl.model import AgentStatus
 from attune_dsl.store import scripts
 from attune_dsl.store.connection import Reply
 from attune_dsl.store.keys import Keys
-from attune_dsl.store.scripts import Command, Part
+from attune_dsl.store.scripts import Command, Part, Story
 
 if TYPE_CHECKING:
     from attune_dsl.hub.commands import Request
@@ -76,9 +77,7 @@ class Member:
 
     def __init__(self, hub: Outlet, profile: Profile, patience: float) -> None:
         """Make a member that has not joined yet; ``joining`` waits until ``patience`` (:func:`clock.monotonic`)."""
-        self._hub = hub
-        self.profile = profile
-        self.agent_id = profile.agent_id
+        self._hub, self.profile, self.agent_id = hub, profile, profile.agent_id
         self.epoch = 0
         self.owner = ""
         self.died_at = 0
@@ -107,6 +106,13 @@ class Member:
         """``#`` and the epoch of an owner of its id whose process is known to be gone."""
         self.mailbox = Mailbox(hub.server_ms)
         self.doing = Doing(hub, is_published=profile.is_published, stall_after=profile.stall_after)
+        self.recorder = Recorder(
+            *(profile.fields.get(name, "") for name in ("run_id", "workflow")),
+            server_ms=hub.server_ms,
+            soon=hub.status_soon,
+            now=self.marked,
+            blocked=lambda: (*self.mailbox.waiters, *list(self.stands.values())),
+        )
         self.read_stages: ReadStages = _no_stages
         """Returns the rows of the stages that have changed since it was last called."""
         self._rows_are_sure = False
@@ -178,19 +184,32 @@ class Member:
         if len(self.fared) > _REMEMBERED:
             del self.fared[next(iter(self.fared))]
 
+    def advance(self, fraction: float | None, note: str | None) -> None:
+        """Say how far the agent is, from 0 to 1, and in words: it never moves back, ``None`` is no news."""
+        self.doing.advance(fraction, note)
+        self.recorder.progressed(None, fraction, note, self.doing.progress)
+
     def marked(self) -> None:
         """Something was taken: let the store know soon, should the agent have nothing else to tell it."""
         if not self.is_listed:
             self._hub.marks_soon(self)
 
     def unsaid(self) -> list[Request]:
-        """Return requests for what the store has to know before the agent's next command: marks, then its stage."""
-        return [*self.marks(), *(self.news() if self.doing.is_touched else [])]
+        """Return requests for what the store has to know before the agent's next command.
+
+        What it took, what it did, and then its stage.
+        """
+        return [*self.notes(), *(self.news() if self.doing.is_touched else [])]
+
+    def notes(self) -> list[Request]:
+        """Return requests that tell the store what was taken, and what is for the timeline."""
+        marks, chunks = self.mailbox.pop_marks(), self.recorder.chunks if self.epoch else 0
+        return [self._note_request(() if number else marks) for number in range(max(chunks, bool(marks)))]
 
     def marks(self) -> list[Request]:
         """Return the request that tells the store what was taken, if anything was."""
         marks = self.mailbox.pop_marks()
-        return [self._take_request(marks)] if marks else []
+        return [self._note_request(marks)] if marks else []
 
     def news(self) -> list[Request]:
         """Return the request that publishes the present status, if it has changed."""
@@ -212,14 +231,24 @@ class Member:
         if reply != b"updated":
             self._rows_are_sure = False
 
-    def _take_request(self, marks: Sequence[Entry]) -> Request:
+    def _note_request(self, marks: Sequence[Entry]) -> Request:
         mail = [(entry.at, entry.size) for entry in marks if entry.at is not None]
         seen = [(entry.signal.order, entry.expires_ms) for entry in marks if entry.at is None]
-        request = self._hub.request(
-            lambda _: scripts.take(self._hub.keys, self.agent_id, self.owner, mail=mail, broadcasts=seen),
-            keep=True,
-        )
-        request.then = lambda _: self.mailbox.confirm(marks)
+        story: Story | None = None
+
+        def render(_: Request) -> Command:
+            nonlocal story
+            # Here, and not before: what is told has the order of what is written, whichever threads write.
+            story = story or self.recorder.pop()
+            return scripts.record(self._hub.keys, self.agent_id, self.owner, mail=mail, broadcasts=seen, story=story)
+
+        def confirm(reply: Reply) -> None:
+            self.mailbox.confirm(marks)
+            if reply != b"noted" and story is not None:
+                self.recorder.refused(story)
+
+        request = self._hub.request(render, keep=True)
+        request.then = confirm
         return request
 
     def join_command(self, link: str, hub: str) -> Command:

@@ -251,7 +251,7 @@ def _take_word(member: Member, fields: dict[bytes, bytes]) -> None:
     if b"did" in fields:
         member.doing.did(*codec.decode_words(fields[b"did"]))
     else:
-        member.doing.advance(*codec.decode_progress(fields[b"progress"]))
+        member.advance(*codec.decode_progress(fields[b"progress"]))
 
 
 def _order(fields: dict[bytes, bytes]) -> int:

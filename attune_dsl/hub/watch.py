@@ -170,9 +170,12 @@ def is_behind(one: str, other: str) -> bool:
 def _entry(at: bytes, raw: Sequence[bytes]) -> Entry | None:
     fields = dict(zip(raw[::2], raw[1::2], strict=False))
     try:
+        family, _, kind = fields[b"kind"].decode().partition(".")
+        if family != "agent":
+            return None
         return Entry(
             id=at.decode(),
-            kind=fields[b"kind"].decode(),
+            kind=kind,
             agent_id=fields[b"agent"].decode(),
             epoch=str(int(fields[b"epoch"])),
             at=int(fields[b"at"]) / 1000,

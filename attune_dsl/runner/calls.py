@@ -128,7 +128,7 @@ class StageCall:
         if run.has_retried:
             self.logged.append(ATTEMPT.set(1))
         self.started = clock.monotonic()
-        self.token = run.tracker.enter(self.use) if run.tracker is not None else 0
+        self.token = run.tracker.enter(self.use, self.item) if run.tracker is not None else 0
         self.span = None if run.spans is None else run.spans.call(self)
 
     def __exit__(
@@ -140,9 +140,7 @@ class StageCall:
             self.map.finished()
         elif error is None:
             self.run.progress.complete(self.use.name)
-        self.run.record(self.use, self.started, (status, self.attempt, self.item, text))
-        if self.run.tracker is not None:
-            self.run.tracker.leave(self.token)
+        self.run.record(self.use, self.started, self.token, (status, self.attempt, self.item, text))
         if self.span is not None and self.run.spans is not None:
             self.run.spans.leave(self.span, status, error, self.attempt)
         leave(self.logged)
@@ -215,7 +213,7 @@ class Attempt:
             run.has_retried = True
             call.logged.append(ATTEMPT.set(call.attempt))
             if run.tracker is not None:
-                run.tracker.attempt(call.token, call.use, call.attempt)
+                run.tracker.attempt(call.token, call.use, call.attempt, call.item)
         if run.observer is not None:
             run.observer.attempt_started(call)
         self.span = None if run.spans is None else run.spans.attempt(call)
@@ -231,8 +229,11 @@ class Attempt:
         run = self.call.run
         if self.frame.taken and run.agent is not None:
             run.agent.give_back(self.frame.taken)
+        call, pause = self.call, self.one.next_wait
+        if run.tracker is not None:
+            run.tracker.retried(call, error, pause)
         if run.observer is not None:
-            run.observer.attempt_failed(self.call, error, self.one.next_wait)
+            run.observer.attempt_failed(call, error, pause)
         return bool(self.one.__exit__(kind, error, trace))
 
     def invoke(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -125,15 +125,19 @@ class _Context(Injectable):
         """
         self._frame.run.used(tokens_in, tokens_out, cost)
 
-    def emit(self, data: Any) -> None:
-        """Hand ``data`` to whoever observes the run in this process; without an observer it is dropped.
+    def emit(self, data: Any, kind: str = "note") -> None:
+        """Hand ``data`` to the namespace's timeline, and to whoever observes the run in this process. Never blocks.
 
-        Raises :class:`RunAborted` once the run was asked to stop.
+        ``kind`` is what readers tell it by. Texts of the kind ``"chunk"``, as of a streamed answer, are joined where
+        they come in a row. In a run that takes part in the store, ``data`` has to be JSON: raises
+        :class:`NotAJsonValue` and :class:`PayloadTooLarge` (over 8 KiB), else :class:`InvalidName` for the kind, and
+        :class:`RunAborted` once the run was asked to stop.
         """
-        run = self._frame.run
-        run.stop.check()
-        if run.observer is not None:
-            run.observer.emitted(self._frame, data)
+        if kind != "note":
+            from attune_dsl.store.names import check_name
+
+            check_name("kind", kind)
+        self._frame.run.emitted(self._frame, kind, data)
 
 
 @final

@@ -68,12 +68,13 @@ class StageProgressed:
 
 @frozen(kw_only=True)
 class StageEmitted:
-    """A stage handed out ``data`` with ``ctx.emit``; it stays in this process."""
+    """A stage handed out ``data`` with ``ctx.emit``."""
 
     run_id: str
     stage: str | None
     data: Any
     at: float
+    kind: str = "note"
 
 
 @frozen(kw_only=True)

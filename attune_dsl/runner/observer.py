@@ -76,9 +76,10 @@ class Observer:
             )
         )
 
-    def emitted(self, frame: Frame, data: Any) -> None:
+    def emitted(self, frame: Frame, kind: str, data: Any) -> None:
         """A stage or the workflow handed out data."""
-        self._send(events.StageEmitted(run_id=self._run.run_id, stage=frame.stage, data=data, at=clock.wall()))
+        run_id, stage, at = self._run.run_id, frame.stage, clock.wall()
+        self._send(events.StageEmitted(run_id=run_id, stage=stage, kind=kind, data=data, at=at))
 
     def stage_ended(self, record: StageRecord) -> None:
         """A call of a stage ended."""

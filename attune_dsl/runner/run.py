@@ -138,7 +138,8 @@ class Run:
         self.agent.on_abort(self.stop.request)
         self.stop.on_request(self._halt)
         self.agent_id = self.agent.agent_id
-        self.tracker = Tracker(self.agent, self.progress)
+        if self.agent.recorder is not None:
+            self.tracker = Tracker(self.agent, self.agent.recorder, self.progress)
 
     def _halt(self, why: str, status: AgentStatus) -> None:
         """The run was asked to stop: so is its agent, whose waits end."""
@@ -155,12 +156,12 @@ class Run:
         self.ledger = Ledger()
         if self.agent is not None:
             from attune_dsl.hub.drive import Strand
-
-            self.home = Strand()
-        if self.agent is not None:
             from attune_dsl.runner.history import History
 
+            self.home = Strand()
             self.agent.stage_rows(History(self.ledger).read)
+        if self.tracker is not None:
+            self.tracker.run_started()
         self.outer_loop = running_loop()
         self.status = AgentStatus.RUNNING
         if self._place.observer is not None:
@@ -204,6 +205,8 @@ class Run:
         error = self._ending[1]
         if self.agent is None:
             return
+        if self.tracker is not None:
+            self.tracker.run_ended(self, error)
         await self.agent.leave(self.status, None if error is None else describe(error))
         if self.agent.replaced and self.status in {AgentStatus.COMPLETED, AgentStatus.FAILED}:
             aborted = RunAborted(self.agent.replaced)  # only now it learned of it
@@ -243,22 +246,23 @@ class Run:
         if not use.counted:
             use.counted = True
             self.progress.complete(use.name)
-        self.ledger.calls.append((use, started, clock.monotonic(), COMPLETED_AT_ONCE))
+        call = (use, started, clock.monotonic(), COMPLETED_AT_ONCE)
+        self.ledger.calls.append(call)
         if self.tracker is not None:
-            self.tracker.leave(token)
+            self.tracker.leave(token, call)
 
     def failed(self, use: StageUse, started: float, token: int, error: BaseException) -> None:
         """A call on the short path raised."""
-        self.record(use, started, (stage_status(error), 1, None, describe(error)))
-        if self.tracker is not None:
-            self.tracker.leave(token)
+        self.record(use, started, token, (stage_status(error), 1, None, describe(error)))
 
-    def record(self, use: StageUse, started: float, detail: Detail) -> None:
+    def record(self, use: StageUse, started: float, token: int, detail: Detail) -> None:
         """A call ended: the one place where that is written down."""
         call = (use, started, clock.monotonic(), detail)
         self.ledger.calls.append(call)
         if self.observer is not None:
             self.observer.stage_ended(self.ledger.record(call))
+        if self.tracker is not None:
+            self.tracker.leave(token, call)
 
     def progressed(self, frame: Frame, fraction: float | None, note: str | None) -> None:
         """The code of a frame said how far it is."""
@@ -269,9 +273,17 @@ class Run:
             else:
                 self.progress.reach(fraction)
         if self.tracker is not None:
-            self.tracker.note(frame, note)
+            self.tracker.note(frame, fraction, note)
         if self.observer is not None:
             self.observer.progressed(frame, fraction, note)
+
+    def emitted(self, frame: Frame, kind: str, data: Any) -> None:
+        """The code of a frame handed something out."""
+        self.stop.check()
+        if self.tracker is not None:
+            self.tracker.emitted(frame, kind, data)
+        if self.observer is not None:
+            self.observer.emitted(frame, kind, data)
 
     def used(self, tokens_in: int, tokens_out: int, cost: float) -> None:
         """The code of a frame said what it used; the agent is told the sum."""
@@ -286,7 +298,7 @@ class Run:
         agent = self._inert_agent() if self.agent is None else self.agent
         make = agent.async_signals if is_async else agent.signals
         check = self._check_async if is_async else partial(self._check_sync, frame)
-        return make(frame.taken, check, partial(self.is_alone, in_stage=frame.stage is not None))
+        return make(frame.taken, check, partial(self.is_alone, in_stage=frame.stage is not None), frame.stage)
 
     def _check_async(self, _: str) -> None:
         """Signals work while an async run cleans up, which was cancelled; not once its agent is somebody else's."""

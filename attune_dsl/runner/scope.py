@@ -91,9 +91,10 @@ class Scope:
             if first is not None:
                 ATTEMPT.reset(first)
         if use.counted:  # as Run.completed does it, without the price of a call
-            run.ledger.calls.append((use, started, clock.monotonic(), COMPLETED_AT_ONCE))
+            call = (use, started, clock.monotonic(), COMPLETED_AT_ONCE)
+            run.ledger.calls.append(call)
             if tracker is not None:
-                tracker.leave(token)
+                tracker.leave(token, call)
         else:
             run.completed(use, started, token)
         return value

@@ -61,6 +61,11 @@ def encode_envelope(type_: str, source: str, target: str | None, payload: Any, t
     return _ENCODER.encode(envelope)
 
 
+def encode_short(type_: str, target: str | None, size: int) -> bytes:
+    """Encode what the timeline tells of a long signal, of ``size`` bytes."""
+    return _ENCODER.encode({"type": type_, "target": target, "size": size})
+
+
 def decode_envelope(data: bytes) -> Envelope:
     """Decode one signal. Raises :class:`msgspec.MsgspecError` or ``ValueError`` for anything else."""
     return _ENVELOPE.decode(data)
@@ -102,6 +107,17 @@ def encode_metadata(metadata: Mapping[str, Any] | None) -> bytes:
             "store the data elsewhere and say where it is"
         )
     return data
+
+
+def encode_emit(data: Any) -> bytes:
+    """Encode what a run emits, as JSON. Raises :class:`NotAJsonValue` and :class:`PayloadTooLarge` (over 8 KiB)."""
+    encoded = encode_payload(data)
+    if len(encoded) > limits.EMIT_BYTES:
+        raise PayloadTooLarge(
+            f"what was emitted is {len(encoded):,} bytes of JSON, the limit is {limits.EMIT_BYTES:,}; "
+            "store the data elsewhere and emit where it is"
+        )
+    return encoded
 
 
 def check_json(value: Any, path: str = "$") -> None:

@@ -22,7 +22,10 @@ class Keys:
     'attune:{team}:mail:deploy'
     """
 
-    __slots__ = ("broadcast", "broadcast_info", "ended", "leases", "order", "prefix", "pulse", "timeline", "waits")
+    __slots__ = (
+        *("broadcast", "broadcast_info", "ended", "expiries", "leases", "order", "prefix", "pulse"),
+        *("timeline", "timeline_cap", "waits"),
+    )
 
     def __init__(self, namespace: str) -> None:
         self.prefix: Final = f"attune:{{{namespace}}}:"
@@ -33,7 +36,11 @@ class Keys:
         self.pulse: Final = self.prefix + "pulse"
         """Hash of what is known of the namespace's beats: when the last one was, and when nobody beat for long."""
         self.timeline: Final = self.prefix + "timeline"
-        """Stream of what happened to agents, capped."""
+        """Stream of what happened, capped."""
+        self.timeline_cap: Final = self.prefix + "timeline-cap"
+        """String: how many entries the timeline keeps, where that is not the default."""
+        self.expiries: Final = self.prefix + "expiries"
+        """zset of agents with mail -> its earliest expiry, in server milliseconds."""
         self.waits: Final = self.prefix + "waits"
         """Hash of agents that wait for one other and do nothing else -> for whom and for what, as JSON."""
         self.order: Final = self.prefix + "order"

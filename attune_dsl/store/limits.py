@@ -35,7 +35,21 @@ ENDED_COUNT: Final = 10_000
 METADATA_BYTES: Final = 8 * 1024
 """Largest metadata of one agent, as encoded JSON."""
 TIMELINE_COUNT: Final = 100_000
-"""About as many entries as the timeline keeps; older ones are dropped."""
+"""About as many entries as the timeline keeps, unless its namespace was told otherwise; older ones are dropped."""
+TIMELINE_LEAST: Final = 1_000
+"""The fewest that it can be told to keep: followers read behind."""
+TIMELINE_TTL: Final = 7 * 24 * 3600
+"""Seconds that the timeline outlives its last entry: a weekend, and some."""
+TOLD_BYTES: Final = 1024
+"""The timeline tells all of a signal up to this size; of a larger one not the payload."""
+EXPIRED_COUNT: Final = 100
+"""Signals that one script call tells of, at most, where more have expired."""
+EXPIRY_LINGER: Final = 60_000
+"""Milliseconds that a mailbox outlives its signals, at least, so that a beat finds what has expired."""
+PURGE_COUNT: Final = 2
+"""Mailboxes that one beat looks through for expired signals, at most: a full one takes 10 ms."""
+EMIT_BYTES: Final = 8 * 1024
+"""Largest ``emit``, as encoded JSON."""
 
 CLOCK_STEP: Final = 1_000
 """Milliseconds that the server's clock may go back without all leases being moved along."""
@@ -78,6 +92,11 @@ SCRIPT_CONSTANTS: Final = (
     "ENDED_TTL",
     "ENDED_COUNT",
     "TIMELINE_COUNT",
+    "TIMELINE_TTL",
+    "TOLD_BYTES",
+    "EXPIRED_COUNT",
+    "EXPIRY_LINGER",
+    "PURGE_COUNT",
     "CLOCK_STEP",
     "LATE",
     "RETURN",

@@ -46,7 +46,7 @@ class _Script:
 
 _SEND: Final = _Script("send")
 _BROADCAST: Final = _Script("broadcast")
-_TAKE: Final = _Script("take")
+_RECORD: Final = _Script("record")
 _LOOK: Final = _Script("look")
 _JOIN: Final = _Script("join", prelude=_LIVENESS)
 _UPDATE: Final = _Script("update", prelude=_LIVENESS)
@@ -61,7 +61,7 @@ _ARRIVE: Final = _Script("arrive", prelude=_BARRIERS)
 _DEPART: Final = _Script("depart", prelude=_BARRIERS)
 _OPEN: Final = _Script("open")
 _ALL: Final = (
-    *(_SEND, _BROADCAST, _TAKE, _LOOK, _JOIN, _UPDATE, _LEAVE, _BEAT, _SWEEP, _TELL, _WAIT, _BLOCK, _OPEN),
+    *(_SEND, _BROADCAST, _RECORD, _LOOK, _JOIN, _UPDATE, _LEAVE, _BEAT, _SWEEP, _TELL, _WAIT, _BLOCK, _OPEN),
     *(_ABORT, _ARRIVE, _DEPART),
 )
 
@@ -77,6 +77,29 @@ class Witness(NamedTuple):
     own_at: int
     down_at: int
     asked_at: int
+
+
+class Story(NamedTuple):
+    """What an agent did, for the timeline: entries as (kind, ms of the server's clock, stage, data as JSON).
+
+    ``first`` is the number of the first one, by which they are recognised; with 0 they have none. ``run`` and
+    ``workflow`` are empty where there is none.
+    """
+
+    run: str
+    workflow: str
+    first: int
+    entries: Sequence[tuple[str, int, str, bytes]]
+
+
+class Told(NamedTuple):
+    """What the timeline tells of a signal beside what is stored: the sender's stage, and of a long one ``short``."""
+
+    stage: str = ""
+    short: bytes = b""
+
+
+_UNTOLD: Final = Told()
 
 
 def load_commands() -> list[Command]:
@@ -139,17 +162,19 @@ def send(
     ttl_ms: int,
     signal: bytes,
     key: str | None,
+    told: Told = _UNTOLD,
 ) -> Command:
     """Send a targeted signal. Reply: ``[b"stored", id]``, ``[b"full", b""]`` or ``[b"fenced", b""]``."""
     if key is None:
         head = _send_head(keys, sender, target)
     else:
         head = _SEND.head((*_send_keys(keys, sender, target), keys.once(sender, key)))
-    return (*head, owner, lane, seq, signal_id, ttl_ms, signal, keys.inbox(""), target)
+    return (*head, owner, lane, seq, signal_id, ttl_ms, signal, keys.prefix, target, sender, *told)
 
 
 def _send_keys(keys: Keys, sender: str, target: str) -> tuple[str, ...]:
-    return (keys.agent(sender), keys.order, keys.mail(target), keys.mail_info(target), keys.agent(target))
+    mailbox = keys.mail(target), keys.mail_info(target)
+    return (keys.agent(sender), keys.order, *mailbox, keys.agent(target), keys.timeline)
 
 
 @lru_cache(1024)
@@ -169,31 +194,41 @@ def broadcast(
     signal: bytes,
     late: bool,
     key: str | None,
+    told: Told = _UNTOLD,
 ) -> Command:
     """Send a signal to every agent. Replies as :func:`send`."""
-    names = [keys.agent(sender), keys.order, keys.broadcast, keys.broadcast_info]
+    names = [keys.agent(sender), keys.order, keys.broadcast, keys.broadcast_info, keys.timeline]
     if key is not None:
         names.append(keys.once(sender, key))
-    return _BROADCAST(names, owner, lane, seq, signal_id, ttl_ms, signal, int(late))
+    return _BROADCAST(names, owner, lane, seq, signal_id, ttl_ms, signal, int(late), sender, *told)
 
 
-def take(
+def record(
     keys: Keys,
     agent_id: str,
     owner: str,
     *,
-    mail: Sequence[tuple[str, int]],
-    broadcasts: Sequence[tuple[int, int]],
+    mail: Sequence[tuple[str, int]] = (),
+    broadcasts: Sequence[tuple[int, int]] = (),
+    story: Story | None = None,
 ) -> Command:
-    """Mark as taken: mail as (stream id, bytes), broadcasts as (order, expiry in ms). Reply: a word."""
-    parts: list[Part] = [part for pair in mail for part in pair]
+    """Note what an agent took, mail as (stream id, bytes), broadcasts as (order, expiry in ms), and what it did.
+
+    Reply: ``b"noted"`` or ``b"fenced"``.
+    """
+    parts: list[Part] = [owner, agent_id, len(mail), len(broadcasts)]
+    parts += [part for pair in mail for part in pair]
     parts += [part for pair in broadcasts for part in pair]
-    return (*_take_head(keys, agent_id), owner, len(mail), *parts)
+    if story is not None:
+        parts += (story.run, story.workflow, story.first)
+        parts += [part for entry in story.entries for part in entry]
+    return (*_record_head(keys, agent_id), *parts)
 
 
 @lru_cache(1024)
-def _take_head(keys: Keys, agent_id: str) -> Command:
-    return _TAKE.head((keys.agent(agent_id), keys.mail(agent_id), keys.mail_info(agent_id), keys.seen(agent_id)))
+def _record_head(keys: Keys, agent_id: str) -> Command:
+    mailbox = (keys.mail(agent_id), keys.mail_info(agent_id), keys.seen(agent_id))
+    return _RECORD.head((keys.agent(agent_id), *mailbox, keys.timeline))
 
 
 def update(

@@ -132,7 +132,7 @@ def shrink(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, int], Non
 
 def _forget_shas() -> None:
     scripts._send_head.cache_clear()
-    scripts._take_head.cache_clear()
+    scripts._record_head.cache_clear()
 
 
 # Runs, and who asks them to stop

@@ -259,7 +259,7 @@ def test_exactly_once_when_the_marks_reply_is_lost(peers: Peers, proxy: Proxy, w
     receiver, sender = peers.join("receiver", url=proxy.url), peers.join("sender")
     for n in range(4):
         sender.signals.send("job", None if n % 2 else "receiver", {"n": n})
-    proxy.swallow(scripts._TAKE.sha.encode())
+    proxy.swallow(scripts._RECORD.sha.encode())
     began = clock.monotonic()
     taken = numbers(receiver, 2)
     wait_until(lambda: receiver.hub.link.outages == 1 and receiver.hub.link.up)

@@ -129,7 +129,7 @@ def test_no_send_overtakes_a_mark_over_a_new_link(
 
         monkeypatch.setattr(scripts, name, noted)
 
-    note("take", scripts.take)
+    note("record", scripts.record)
     note("send", scripts.send)
 
     proxy.die()
@@ -140,7 +140,7 @@ def test_no_send_overtakes_a_mark_over_a_new_link(
     proxy.revive()
 
     assert sending.result()
-    assert written[:2] == ["take", "send"]
+    assert written[:2] == ["record", "send"]
 
 
 def test_a_takeover_redelivers(store: Store, peers: Peers, monkeypatch: pytest.MonkeyPatch) -> None:

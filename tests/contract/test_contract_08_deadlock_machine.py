@@ -231,7 +231,7 @@ class Deadlocks(RuleBasedStateMachine):
             parcel = me.taken
             mail = [(parcel.at, parcel.size)] if parcel.target else []
             seen = [] if parcel.target else [(parcel.order, self.now() + TTL)]
-            assert self.run(scripts.take(self.keys, name, me.owner, mail=mail, broadcasts=seen)) == b"taken"
+            assert self.run(scripts.record(self.keys, name, me.owner, mail=mail, broadcasts=seen)) == b"noted"
         me.forget_wait()
 
     @rule(name=agents)

@@ -190,7 +190,7 @@ def test_what_a_lost_agent_last_said_is_kept(store: Store, peers: Peers, proxy: 
     entry = next(
         fields
         for _, fields in store.redis.xrange(f"{store.prefix}timeline")  # type: ignore[union-attr]
-        if fields[b"kind"] == b"lost"
+        if fields[b"kind"] == b"agent.lost"
     )
     assert (entry[b"stage"], entry[b"progress"]) == (b"build", b"0.4")
 

@@ -13,7 +13,7 @@ from waiting import wait_until
 from attune_dsl.model import NoSignal, Reason, Signal
 from attune_dsl.store import scripts
 
-LOOK, TAKE = sha(scripts._LOOK), sha(scripts._TAKE)
+LOOK, TAKE = sha(scripts._LOOK), sha(scripts._RECORD)
 LARGE = "x" * 20_000
 """More than is copied into an inbox: the receiver has to look for it."""
 

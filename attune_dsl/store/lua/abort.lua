@@ -17,6 +17,7 @@ for i = 6, #ARGV do
     redis.call('HSET', agent, 'abort_reason', why, 'abort_by', who)
     -- pcall: what somebody put in the place of an inbox must not keep the others from being asked.
     if link then pcall(post, prefix .. 'inbox:' .. link, 'abort', id, 'epoch', held[1], 'by', who, 'reason', why) end
+    if not held[4] then note(KEYS[2], 'aborted', id, held[1], now, 'by', by, 'reason', reason) end
     note(KEYS[2], 'updated', id, held[1], now)
     asked[#asked + 1] = id
   end

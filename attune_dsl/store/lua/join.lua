@@ -13,7 +13,7 @@ steady(KEYS[2], KEYS[5], ARGV[7], now)
 local held = redis.call('HMGET', KEYS[1], 'epoch', 'ended_at', 'host', 'pid', 'died_at', 'hub', 'machine', 'extended',
   'owner', 'ttl', 'status', 'beat_at', 'keep', 'stage', 'progress', 'interval', 'abort_reason', 'abort_by',
   'token')
-local epoch, ended_at, died_at = held[1], held[2], held[5] or '0'
+local epoch, ended_at, died_at, is_newcomer = held[1], held[2], held[5] or '0', false
 local reason, by = held[17] or '', held[18] or ''
 -- The same agent comes back, or lost the answer to its last join; or this is another run of that process, and the one
 -- before it has ended, though the store was not told.
@@ -64,19 +64,22 @@ if not (epoch and not ended_at and is_same and takeover ~= '1') then
     redis.call('ZREM', KEYS[2], id .. '#' .. epoch)
     redis.call('ZREM', KEYS[4], id .. '#' .. epoch)
   end
-  local past = redis.call('HMGET', KEYS[1], 'ended_order', 'prior')
+  local past = redis.call('HMGET', KEYS[1], 'ended_order', 'prior', 'events')
   redis.call('DEL', KEYS[1])
   if not is_same then redis.call('DEL', KEYS[7]) end
   epoch = tostring(redis.call('INCR', KEYS[3]))
   redis.call('HSET', KEYS[1], 'started_at', fmt(now), 'progress_at', fmt(now), 'prior', past[1] or past[2] or '0')
   if reason ~= '' then redis.call('HSET', KEYS[1], 'abort_reason', reason, 'abort_by', by) end
+  -- It goes on with the numbers of what it has told in the timeline.
+  if is_same and past[3] then redis.call('HSET', KEYS[1], 'events', past[3]) end
+  is_newcomer = true
   -- Those who wait for it have to look when its lease lapses.
   for _, waiting in ipairs(redis.pcall('SMEMBERS', ARGV[7] .. 'waited:' .. id)) do
     pcall(post, ARGV[7] .. 'inbox:' .. waiting, 'here', id, 'ttl', fmt(ttl))
   end
-  note(KEYS[6], 'joined', id, epoch, now, 'ttl', fmt(ttl))
 end
 redis.call('HSET', KEYS[1], 'epoch', epoch, 'owner', epoch .. '@' .. link, 'died_at', died_at, 'hub', hub, unpack(ARGV, 10))
+if is_newcomer then note(KEYS[6], 'joined', id, epoch, now, 'ttl', fmt(ttl)) end
 redis.pcall('HDEL', ARGV[7] .. 'waits', id)
 redis.call('EXPIRE', KEYS[1], AGENT_TTL)
 redis.call('EXPIRE', KEYS[7], AGENT_TTL)

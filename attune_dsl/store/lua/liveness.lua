@@ -1,10 +1,11 @@
 -- Who lives and who is lost: put before the scripts that decide it, behind common.lua.
 
--- Tell the followers of a namespace what happened to an agent; more fields may follow.
+-- Tell in the timeline what happened to an agent; more fields may follow.
 local function note(timeline, kind, id, epoch, now, ...)
-  redis.call('XADD', timeline, 'MAXLEN', '~', TIMELINE_COUNT, '*',
-    'kind', kind, 'agent', id, 'epoch', epoch, 'at', fmt(now), ...)
-  redis.call('EXPIRE', timeline, AGENT_TTL)
+  local who = redis.pcall('HMGET', string.gsub(timeline, 'timeline$', 'agent:') .. id, 'run_id', 'workflow')
+  redis.call('XADD', timeline, 'MAXLEN', '~', timeline_cap(timeline), '*', 'kind', 'agent.' .. kind, 'agent', id,
+    'epoch', epoch, 'at', fmt(now), 'run', who[1] or '', 'workflow', who[2] or '', ...)
+  redis.call('EXPIRE', timeline, TIMELINE_TTL)
 end
 
 -- An incarnation has ended, whatever its status: its lease goes, its history begins. Returns where in the namespace's
@@ -163,4 +164,18 @@ local function sweep(leases, ended, timeline, prefix, now, from, till)
   end
   local first = redis.call('ZRANGE', leases, 0, 0, 'WITHSCORES')
   return first[2] or ''
+end
+
+-- Remove signals that have expired from mailboxes into which nobody sends any more, and tell of them.
+local function purge_lapsed(prefix, timeline, now)
+  local expiries = prefix .. 'expiries'
+  for _, id in ipairs(redis.pcall('ZRANGEBYSCORE', expiries, '-inf', fmt(now), 'LIMIT', 0, PURGE_COUNT)) do
+    local mail, info = prefix .. 'mail:' .. id, prefix .. 'mail-info:' .. id
+    local known, due = redis.pcall('HMGET', info, 'bytes', 'due'), nil
+    if redis.call('EXISTS', info) == 1 and not known.err then
+      local told = { timeline = timeline, target = id, expiries = expiries }
+      _, due = purge(mail, info, tonumber(known[1] or ''), tonumber(known[2] or ''), now, told)
+    end
+    if due then redis.call('ZADD', expiries, fmt(due), id) else redis.call('ZREM', expiries, id) end
+  end
 end

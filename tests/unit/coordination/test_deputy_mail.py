@@ -290,13 +290,13 @@ def test_a_take_is_repeated_when_the_agents_link_changes_meanwhile(
 ) -> None:
     ann.signals.send("go", "job")
     owners: list[str] = []
-    take = scripts.take
+    take = scripts.record
 
     def stale_at_first(keys: Any, agent_id: str, owner: str, **what: Any) -> Any:
         owners.append(owner if owners else f"{owner}-of-yesterday")
         return take(keys, agent_id, owners[-1], **what)
 
-    monkeypatch.setattr(module.scripts, "take", stale_at_first)
+    monkeypatch.setattr(module.scripts, "record", stale_at_first)
 
     assert wait(deputy, "go")
     assert deputy.is_confirmed
@@ -331,8 +331,8 @@ def test_clearing_takes_what_fits(ann: Peer, deputy: DeputyMail, store: Store) -
 def test_clearing_that_is_not_confirmed_is_told(ann: Peer, deputy: DeputyMail, monkeypatch: pytest.MonkeyPatch) -> None:
     ann.signals.send("go", "job")
     monkeypatch.setattr("attune_dsl.coordination.deputy.GRACE", 0.05)
-    take = scripts.take
-    monkeypatch.setattr(module.scripts, "take", lambda keys, agent_id, _, **what: take(keys, agent_id, "x", **what))
+    take = scripts.record
+    monkeypatch.setattr(module.scripts, "record", lambda keys, agent_id, _, **what: take(keys, agent_id, "x", **what))
 
     with pytest.raises(StoreUnavailable, match="did not confirm"):
         deputy.clear((), source=None)

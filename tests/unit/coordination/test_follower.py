@@ -63,6 +63,8 @@ def lapse(store: Store, peer: Peer) -> None:
 def write(store: Store, **fields: Any) -> None:
     """Write an entry as any process may."""
     timeline = Keys(store.namespace).timeline
+    if "kind" in fields:
+        fields["kind"] = f"agent.{fields['kind']}"
     store.redis.xadd(timeline, {"at": now_ms(store), **fields})
     store.redis.expire(timeline, 60)
 
@@ -288,7 +290,7 @@ def until_quiet(changes: Changes) -> list[AgentChange]:
         {"kind": "lost", "agent": b"\xff", "epoch": 1},
         {"kind": "lost", "agent": "ann", "epoch": 1},
         {"kind": "ended", "agent": "ann", "epoch": 1, "status": "completed"},
-        {"kind": "joined", "agent": "ann", "epoch": 1, "ttl": "9" * 5_000},
+        {"kind": "agent.joined", "agent": "ann", "epoch": 1, "ttl": "9" * 5_000},
         {"something": "else"},
     ],
 )
@@ -393,7 +395,7 @@ def test_after_the_clock_was_set_back_a_new_timeline_is_followed(
     assert short(changes.next(0)) == []
     wait_until(lambda: hub_of(far).link.up and hub_of(far).watches.cursor == "5-1")
     changes.next(0)
-    store.redis.xadd(keys.timeline, {"kind": "joined", "agent": "ann", "epoch": 1, "at": 5}, id="6-1")
+    store.redis.xadd(keys.timeline, {"kind": "agent.joined", "agent": "ann", "epoch": 1, "at": 5}, id="6-1")
 
     assert short(until(changes, "joined ann#1")) == ["joined ann#1"]
     changes.close()

@@ -284,7 +284,7 @@ def test_what_happens_to_agents_is_handed_to_who_follows(owner: Owner, reader: R
     watch = Watch(reader.pump)
     owner.watches._watches.append(watch)
     owner.watches.cursor = "4-0"
-    event = [b"5-1", [b"kind", b"lost", b"agent", b"b", b"epoch", b"7", b"at", b"2500"]]
+    event = [b"5-1", [b"kind", b"agent.lost", b"agent", b"b", b"epoch", b"7", b"at", b"2500"]]
 
     reader._on_reply(reply(inbox=[mail(3, "a")], events=[event]))
 

@@ -13,7 +13,7 @@ from attune_dsl.hub.watch import Entry, Watch, Watches, is_behind, parse
 
 
 def raw(number: int, kind: str = "updated", **more: bytes) -> list[Any]:
-    fields = {"kind": kind.encode(), "agent": b"a", "epoch": b"1", "at": b"1500", **more}
+    fields = {"kind": b"agent." + kind.encode(), "agent": b"a", "epoch": b"1", "at": b"1500", **more}
     return [f"{number}-0".encode(), [part for name, value in fields.items() for part in (name.encode(), value)]]
 
 
@@ -174,11 +174,18 @@ def test_a_newcomer_may_lapse_before_the_next_beat(
 
 @pytest.mark.parametrize(
     "more",
-    [{"epoch": b"x"}, {"epoch": "²".encode()}, {"at": b""}, {"at": b"9" * 400}, {"kind": b"\xff"}, {"agent": b"\xff"}],
+    [
+        {"epoch": b"x"},
+        {"epoch": "²".encode()},
+        {"at": b""},
+        {"at": b"9" * 400},
+        {"kind": b"agent.\xff"},
+        {"agent": b"\xff"},
+    ],
 )
 def test_what_is_no_entry_is_skipped_alone(more: dict[str, bytes]) -> None:
     """§5.12."""
-    bad = dict(zip(("kind", "agent", "epoch", "at"), (b"lost", b"a", b"1", b"5"), strict=True)) | more
+    bad = dict(zip(("kind", "agent", "epoch", "at"), (b"agent.lost", b"a", b"1", b"5"), strict=True)) | more
     parts = [part for name, value in bad.items() for part in (name.encode(), value)]
 
     assert ids(parse([[b"1-0", parts], raw(2), [b"3-0", [b"kind"]]])) == ["2-0"]

@@ -7,6 +7,22 @@ import asyncio
 from attune_dsl.runner.loops import running_loop
 
 
+class FakeRecorder:
+    """A recorder that keeps what is noted: kind, stage and values."""
+
+    def __init__(self):
+        self.noted = []
+
+    def note(self, kind, stage, values, at=None):
+        self.noted.append((kind, stage, values))
+
+    def progressed(self, stage, fraction, note, run_progress):
+        self.note("stage.progressed", stage, (fraction, note, run_progress))
+
+    def emitted(self, stage, kind, data, encoded):
+        self.note("emit", stage, (kind, data))
+
+
 class FakeAgent:
     """An agent that notes what it is told."""
 
@@ -20,6 +36,7 @@ class FakeAgent:
         self.limits, self.costs, self.acts = [], [], []
         self.read = None
         self.halts = []
+        self.recorder = FakeRecorder()
 
     def touch(self, stage, progress, *details):
         attempt, tier, note, stall_after, act = (*details, "")[:5]
@@ -45,7 +62,7 @@ class FakeAgent:
     def stage_rows(self, read):
         self.read = read
 
-    def signals(self, taken, check, is_alone):
+    def signals(self, taken, check, is_alone, stage):
         return FakeFacade(taken, check)
 
     async_signals = signals

@@ -183,6 +183,13 @@ class Console:
         return [(fields["kind"], f"{fields['agent']}#{fields['epoch']}") for fields in self.timeline()]
 
     def timeline(self) -> list[dict[str, str]]:
+        """What happened to agents; their kinds without the prefix."""
+        entries = self.events()
+        agents = [entry for entry in entries if entry["kind"].startswith("agent.")]
+        return [entry | {"kind": entry["kind"].removeprefix("agent.")} for entry in agents]
+
+    def events(self) -> list[dict[str, str]]:
+        """All that the timeline has, as it is stored."""
         entries = self.redis.xrange(self.keys.timeline)
         return [{name.decode(): value.decode() for name, value in fields.items()} for _, fields in entries]
 

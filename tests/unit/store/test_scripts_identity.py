@@ -71,7 +71,7 @@ def test_the_timeline_tells_what_happened_in_order(console: Console) -> None:
     more = {name: entries[6][name] for name in ("beat_at", "stage", "progress")}
     assert {"beat_at": str(lapsed - TTL), "stage": "build", "progress": "0.5"} == more
     assert entries[8]["status"] == "failed"
-    assert limits.AGENT_TTL - 5 < console.redis.ttl(console.keys.timeline) <= limits.AGENT_TTL
+    assert limits.TIMELINE_TTL - 5 < console.redis.ttl(console.keys.timeline) <= limits.TIMELINE_TTL
 
 
 @pytest.mark.parametrize("store", ["embedded"], indirect=True)
