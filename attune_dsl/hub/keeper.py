@@ -245,7 +245,7 @@ class Keeper:
             if stalls:
                 self._stall_at = math.inf
             for member in members:
-                requests += [*member.notes(), *member.news()]
+                requests += [*member.records(), *member.news()]
             if stalls:
                 self.stall_at(min((member.doing.stall_due for member in members), default=math.inf))
         if requests:

@@ -203,8 +203,12 @@ class Member:
 
     def notes(self) -> list[Request]:
         """Return requests that tell the store what was taken, and what is for the timeline."""
-        marks, chunks = self.mailbox.pop_marks(), self.recorder.chunks if self.epoch else 0
-        return [self._note_request(() if number else marks) for number in range(max(chunks, bool(marks)))]
+        marks, records = self.mailbox.pop_marks(), self.records()
+        return [self._note_request(marks), *records[1:]] if marks else records
+
+    def records(self) -> list[Request]:
+        """Return requests that tell the store what is for the timeline."""
+        return [self._note_request(()) for _ in range(self.recorder.chunks)] if self.epoch else []
 
     def marks(self) -> list[Request]:
         """Return the request that tells the store what was taken, if anything was."""
