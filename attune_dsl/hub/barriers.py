@@ -153,7 +153,7 @@ class Barriers:
         )
         superseded = self._departures.get((member, stand.name))
         if superseded is not None:
-            superseded.given_up = True
+            superseded.given_up, superseded.keep = True, False
         self._departures[member, stand.name] = request
 
         def learn(reply: Reply) -> None:

@@ -56,6 +56,11 @@ class Request(Ticket[Reply]):
         """The id of a message: its lane, which names the hub, and its number there."""
         return f"{self.lane}.{self.seq}"
 
+    @property
+    def is_dropped(self) -> bool:
+        """Whether it is not sent any more. One may become one to keep while its caller gives it up."""
+        return self.done or (self.given_up and not self.keep)
+
 
 class Commands:
     """Sends requests and finishes them with their replies."""
@@ -90,7 +95,7 @@ class Commands:
             connection = self._connection
             if connection is None:
                 # While there is no store nothing piles up: what was given up goes.
-                self._unanswered = deque(request for request in self._unanswered if not request.given_up)
+                self._unanswered = deque(request for request in self._unanswered if not request.is_dropped)
                 self._unanswered.extend(requests)
                 return
             data = b"".join([self._render(request) for request in requests])
@@ -114,7 +119,7 @@ class Commands:
         """Use a new connection: first what the last one left unanswered, then what comes."""
         with self._writing:
             self.link = link
-            kept = [request for request in self._unanswered if not (request.done or request.given_up)]
+            kept = [request for request in self._unanswered if not request.is_dropped]
             self._unanswered = deque(kept)
             self._connection = connection
             if kept:

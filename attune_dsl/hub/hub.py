@@ -204,7 +204,7 @@ class Hub:
 
     def unsaid(self, member: Member) -> list[Request]:
         """Return what the member has to tell the store first; while there is none only what nothing may overtake."""
-        return [*self.blocks.unsaid(member), *member.unsaid()] if self.link.up else member.marks()
+        return [*self.blocks.unsaid(member), *member.unsaid()] if self.link.up else member.notes()
 
     async def ask(self, requests: Sequence[Request]) -> Any:
         """Send requests in one write and wait for all replies, within the grace time.

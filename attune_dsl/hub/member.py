@@ -210,11 +210,6 @@ class Member:
         """Return requests that tell the store what is for the timeline."""
         return [self._note_request(()) for _ in range(self.recorder.chunks)] if self.epoch else []
 
-    def marks(self) -> list[Request]:
-        """Return the request that tells the store what was taken, if anything was."""
-        marks = self.mailbox.pop_marks()
-        return [self._note_request(marks)] if marks else []
-
     def news(self) -> list[Request]:
         """Return the request that publishes the present status, if it has changed."""
         kind = self.doing.pop_kind()
@@ -239,11 +234,16 @@ class Member:
         mail = [(entry.at, entry.size) for entry in marks if entry.at is not None]
         seen = [(entry.signal.order, entry.expires_ms) for entry in marks if entry.at is None]
         story: Story | None = None
+        was_written = False
 
         def render(_: Request) -> Command:
-            nonlocal story
-            # Here, and not before: what is told has the order of what is written, whichever threads write.
-            story = story or self.recorder.pop()
+            nonlocal story, was_written
+            # Here, and not before: what is told has the order of what is written, whichever threads write. And only the
+            # first time: when it is written again, others that are older may wait behind it.
+            if not was_written:
+                was_written, story = True, self.recorder.pop()
+                if story is not None:
+                    request.keep, request.fleeting = True, False  # nobody else has it any more
             return scripts.record(self._hub.keys, self.agent_id, self.owner, mail=mail, broadcasts=seen, story=story)
 
         def confirm(reply: Reply) -> None:
@@ -251,7 +251,7 @@ class Member:
             if reply != b"noted" and story is not None:
                 self.recorder.refused(story)
 
-        request = self._hub.request(render, keep=True)
+        request = self._hub.request(render, keep=bool(marks))
         request.then = confirm
         return request
 

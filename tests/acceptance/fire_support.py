@@ -18,6 +18,10 @@ from attrs import define, field
 from cli_support import PROJECT
 from waiting import wait_until
 
+from attune_dsl.store import embedded, launcher, settings
+from attune_dsl.store.embedded import EmbeddedServer
+from attune_dsl.store.statedir import StateDir
+
 WORKER = Path(__file__).parent / "fire_worker.py"
 PATIENCE = 90.0
 """Seconds for what is under way at the end, on a machine that does other things too."""
@@ -105,7 +109,9 @@ def runs(pid: int) -> bool:
 class Fire:
     """The agents of one test, and the nursery that forks their processes. What still runs at the end is killed."""
 
-    def __init__(self, folder: Path, names: list[str], seed: int, **where: str | None) -> None:
+    def __init__(
+        self, folder: Path, names: list[str], seed: int, *, worker: Path = WORKER, **where: str | None
+    ) -> None:
         self.folder = folder
         self.share: int | None = None
         self.told: dict[str, Any] = {"names": names, "seed": seed, **where}
@@ -114,7 +120,7 @@ class Fire:
         beat = {"ATTUNE_HEARTBEAT_INTERVAL": "1", "ATTUNE_HEARTBEAT_TTL": "8"}
         with (folder / "errors").open("ab") as errors:
             self._nursery = subprocess.Popen(
-                [sys.executable, str(WORKER)],
+                [sys.executable, str(worker)],
                 env=os.environ | beat | {"PYTHONPATH": str(PROJECT), "PYTHONWARNINGS": "ignore"},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -163,6 +169,37 @@ class Fire:
             for agent in self.agents
             for number in range(agent.incarnation + 1)
         ]
+
+
+def crash(server: EmbeddedServer, *, rewriting: bool, helped: bool) -> tuple[float, float]:
+    """Kill the server, perhaps while it rewrites its file; return since when it was dead, and when there was another.
+
+    The hubs start it again, unless they are ``helped`` and this process is quicker.
+    """
+    directory, pid = StateDir(settings.home()), embedded.status().pid
+    assert pid is not None
+    if rewriting:
+        launcher.ask(directory.socket, b"BGREWRITEAOF")
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not exists(pid), what="the death of the server")
+    dead = time.monotonic()
+    if helped:
+        server.start()
+
+    def is_new() -> bool:
+        return launcher.answers(directory.socket) and launcher.server_pid(directory) not in {pid, None}
+
+    wait_until(is_new, PATIENCE, "a new server")
+    return dead, time.monotonic()
+
+
+def exists(pid: int) -> bool:
+    """Whether the process still runs: one that nobody has collected yet does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state not in {"Z", "X"}
 
 
 @define

@@ -238,8 +238,8 @@ def act(told: Any) -> None:
     live(told, lambda: bool(stopped))
 
 
-def become(told: Any) -> int:
-    """Be a process of one's own; return its exit code."""
+def become(told: Any, act: Callable[[Any], None]) -> int:
+    """Be a process of one's own, which does that; return its exit code."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
@@ -251,13 +251,13 @@ def become(told: Any) -> int:
     return 0
 
 
-def main() -> None:
+def main(act: Callable[[Any], None] = act) -> None:
     """Fork a process for each line on standard input, and say its pid: a new interpreter each would be slower."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     for line in sys.stdin:
         pid = os.fork()
         if pid == 0:
-            code = become(json.loads(line))
+            code = become(json.loads(line), act)
             sys.stderr.flush()
             os._exit(code)
         print(pid, flush=True)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import random
-import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,13 +16,11 @@ import pytest
 pytest.importorskip("fcntl")
 
 import redis
-from fire_support import PATIENCE, Audit, Fire
+from fire_support import PATIENCE, Audit, Fire, crash
 from following import passed
 from waiting import wait_until
 
-from attune_dsl.store import embedded, launcher, settings
 from attune_dsl.store.embedded import EmbeddedServer
-from attune_dsl.store.statedir import StateDir
 
 # Asked for at import: the fixture ``isolated`` removes what comes in from outside.
 SEED = int(os.environ.get("ATTUNE_SOAK_SEED") or random.randrange(1_000_000))
@@ -40,37 +37,6 @@ def server() -> Iterator[EmbeddedServer]:
     server.start()
     yield server
     server.close()
-
-
-def crash(server: EmbeddedServer, *, rewriting: bool, helped: bool) -> tuple[float, float]:
-    """Kill the server, perhaps while it rewrites its file; return since when it was dead, and when there was another.
-
-    The hubs start it again, unless they are ``helped`` and this process is quicker.
-    """
-    directory, pid = StateDir(settings.home()), embedded.status().pid
-    assert pid is not None
-    if rewriting:
-        launcher.ask(directory.socket, b"BGREWRITEAOF")
-    os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not exists(pid), what="the death of the server")
-    dead = time.monotonic()
-    if helped:
-        server.start()
-
-    def is_new() -> bool:
-        return launcher.answers(directory.socket) and launcher.server_pid(directory) not in {pid, None}
-
-    wait_until(is_new, PATIENCE, "a new server")
-    return dead, time.monotonic()
-
-
-def exists(pid: int) -> bool:
-    """Whether the process still runs: one that nobody has collected yet does not."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-    return state not in {"Z", "X"}
 
 
 def absences(audit: Audit, dead: float, up: float) -> dict[str, float]:
@@ -123,5 +89,5 @@ def test_a_server_that_is_killed_again_and_again(server: EmbeddedServer, tmp_pat
     assert audit.out_of_order() == []
     assert audit.missed() == []
     assert audit.wrongly_marked() == []
-    assert kinds <= {b"joined", b"updated", b"ended"}
+    assert kinds & {b"agent.lost", b"agent.fenced", b"agent.aborted", b"timeline.gap"} == set()
     assert [times for times in back if max(times.values()) > BACK] == []
