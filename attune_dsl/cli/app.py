@@ -30,6 +30,7 @@ COMMANDS: Final = {
     "signals": Lazy("signals", "Send signals to agents, and wait for them."),
     "abort": Lazy("abort", "Ask agents to stop."),
     "agents": Lazy("agents", "Show who is alive, how far each one is, and who ended lately."),
+    "serve": Lazy("serve", "Serve the timeline over HTTP, with a page that shows it live."),
     "store": Lazy("store", "Start, look at or stop the embedded server."),
     "memory": Lazy("store", "The same as store.", hidden=True),
 }
