@@ -50,6 +50,9 @@ def command(common: Common, host: str, port: int, token_file: Path | None) -> in
         raise UsageError(f'serve needs {error.name}, which is not installed: pip install "attune-dsl[web]"') from None
     import asyncio
 
+    from attune_dsl.cli.logs import show_warnings
+
+    show_warnings(quiet=not common.verbose)  # until it serves, what goes wrong is said by this command itself
     app = _app(common, host, token_file)
     try:
         bound = listen(host, port)
@@ -85,9 +88,14 @@ def _why(error: OSError) -> str:
 
 
 def _greet(app: Starlette, bound: socket.socket, common: Common) -> None:
-    """Say where it is, once it listens."""
+    """Say where it is, once it listens; from then on warnings are shown."""
     import json
+    import logging
 
+    from attune_dsl.cli.logs import show_warnings
+
+    logging.getLogger("attune_dsl").setLevel(logging.NOTSET)
+    show_warnings()
     host, port = bound.getsockname()[:2]
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
     link = f"{url}login?code={app.state.access.new_code()}"

@@ -148,7 +148,7 @@ class Feed:
             return
         self.is_away = away
         if away:
-            logger().warning("dashboard.store_away", error=error)
+            logger().info("dashboard.store_away", error=error)  # of which the link has warned already
         else:
             logger().info("dashboard.store_back")
         self.ring.append(News("store", "away" if away else "back"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -35,6 +36,11 @@ class _WebSocket(WebSocketsSansIOProtocol):
         await super().send(message)
 
 
+def _is_worth_telling(record: logging.LogRecord) -> bool:
+    """A stream is left without its end where the client does not read it; that is no error of the program."""
+    return not record.getMessage().startswith("ASGI callable returned without completing response")
+
+
 class Server(uvicorn.Server):
     """Ends on SIGINT and SIGTERM without raising them again."""
 
@@ -53,6 +59,7 @@ class Server(uvicorn.Server):
                 timeout_graceful_shutdown=GRACE,
             )
         )
+        logging.getLogger("uvicorn.error").addFilter(_is_worth_telling)
         self._feed = app.state.feed
         self._on_start = on_start
         self._closing: dict[Any, float] = {}
