@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from attune_dsl.coordination.monitor import AsyncChanges, AsyncMonitor, Changes, Monitor
     from attune_dsl.coordination.signal_type import SignalType
     from attune_dsl.coordination.signals import Signals
+    from attune_dsl.coordination.timeline import AsyncEvents, AsyncTimeline, Events, Timeline, TimelineStats
     from attune_dsl.dsl.injection import INJECTED
     from attune_dsl.dsl.scope import Entry
     from attune_dsl.dsl.stage import Stage, stage
     from attune_dsl.dsl.workflow import Workflow, workflow
+    from attune_dsl.events import Event, EventKind
     from attune_dsl.exceptions import (
         AgentIdTaken,
         AttuneError,
@@ -71,8 +73,10 @@ __all__ = [
     "AgentStatus",
     "AsyncChanges",
     "AsyncContext",
+    "AsyncEvents",
     "AsyncMonitor",
     "AsyncSignals",
+    "AsyncTimeline",
     "AttuneError",
     "BlockingCallInLoop",
     "Broken",
@@ -82,6 +86,9 @@ __all__ = [
     "Context",
     "Coordination",
     "DeclarationError",
+    "Event",
+    "EventKind",
+    "Events",
     "Heartbeat",
     "InvalidName",
     "MailboxFull",
@@ -109,6 +116,8 @@ __all__ = [
     "StoreConfigError",
     "StoreUnavailable",
     "Tier",
+    "Timeline",
+    "TimelineStats",
     "Usage",
     "UsageError",
     "Workflow",
@@ -125,9 +134,11 @@ _HOMES = {
     "coordination.async_signals": ("AsyncSignals",),
     "coordination.signal_type": ("SignalType",),
     "coordination.signals": ("Signals",),
+    "coordination.timeline": ("AsyncEvents", "AsyncTimeline", "Events", "Timeline", "TimelineStats"),
     "dsl.injection": ("INJECTED",),
     "dsl.stage": ("Stage", "stage"),
     "dsl.workflow": ("Workflow", "workflow"),
+    "events": ("Event", "EventKind"),
     "exceptions": (
         "AgentIdTaken",
         "AttuneError",

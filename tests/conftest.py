@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 import sys
 import uuid
 from collections.abc import Callable, Iterator
@@ -22,6 +23,12 @@ from attune_dsl.store.memory import MemoryServer
 if TYPE_CHECKING:
     from redis import Redis
     from traced import Traced
+
+# Whoever starts the tests in the background may have these ignored, and every process that they start would inherit it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+for _name in ("SIGHUP", "SIGQUIT"):
+    if hasattr(signal, _name) and signal.getsignal(getattr(signal, _name)) is signal.SIG_IGN:
+        signal.signal(getattr(signal, _name), signal.SIG_DFL)
 
 SERVERS = ("memory", "embedded")
 _numbers = itertools.count()

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 
 from attrs import evolve
 
 from attune_dsl import clock
 from attune_dsl.coordination import records
+from attune_dsl.coordination.following import Following
 from attune_dsl.coordination.listing import Listing
-from attune_dsl.exceptions import StoreUnavailable
 from attune_dsl.hub.watch import Entry, Watch, is_behind, parse
 from attune_dsl.model import AgentChange, AgentRecord, AgentStatus, ChangeKind
 
@@ -27,22 +28,20 @@ _CHUNK: Final = 1_000
 """Entries that are read in one question where some were missed."""
 
 
-class Follower:
-    """Keeps the records of a namespace's agents up to date. Its methods are neutral coroutines.
+class Follower(Following[AgentChange]):
+    """Keeps the records of a namespace's agents up to date.
 
     What was missed, because the link was down or too much came, is read again from the timeline; what that has not any
     more is found by comparing with a new listing. So each loss is told once, whether it was seen as it happened or not.
     """
 
     def __init__(self, listing: Listing, watch: Watch) -> None:
+        super().__init__(listing.hub, watch)
         self._listing = listing
-        self._watch = watch
         self._tidy_at = clock.monotonic() + TIDY
         self.agents: dict[tuple[str, int], AgentRecord] = {}
         """How each incarnation stands, by agent id and epoch; ended ones as long as they are kept."""
         self._read_up_to = listing.hub.watches.cursor
-        self._untold: list[AgentChange] = []
-        self._is_away = False
 
     @classmethod
     async def open(cls, listing: Listing) -> Follower:
@@ -58,52 +57,16 @@ class Follower:
             raise
         return follower
 
-    def close(self) -> None:
-        """Follow no more."""
-        self._listing.hub.watches.close(self._watch)
-
     async def next(self, timeout: float | None) -> list[AgentChange]:
-        """Return what has changed, as soon as something has; nothing after ``timeout`` seconds.
-
-        Raises :class:`StoreUnavailable` once the store has been away for longer than the grace time; from then on it
-        waits for the store first, and raises after ``timeout`` seconds.
-        """
+        """See :meth:`Following.next`."""
         now = clock.monotonic()
-        deadline = None if timeout is None else now + timeout
         if now >= self._tidy_at:
             self._tidy_at = now + TIDY
             self._tidy()
-        await self._store(deadline)
-        while True:
-            entries, has_gap = self._watch.pop()
-            try:
-                if has_gap:
-                    await self._catch_up()
-                else:
-                    await self._apply(entries)
-            except StoreUnavailable:
-                self._watch.has_gap = True
-                raise
-            if self._untold or (deadline is not None and clock.monotonic() >= deadline):
-                changes, self._untold = self._untold, []
-                return changes
-            await self._watch.arrival(deadline)
-            if self._listing.hub.link.is_given_up:
-                self._watch.has_gap = self._is_away = True
-                raise self._unavailable()
+        return await super().next(timeout)
 
-    async def _store(self, deadline: float | None) -> None:
-        """Once it was told that the store is away, wait for it."""
-        link = self._listing.hub.link
-        while self._is_away and link.is_given_up:
-            if deadline is not None and clock.monotonic() >= deadline:
-                raise self._unavailable()
-            await self._watch.wakening(deadline)
-        self._is_away = False
-
-    def _unavailable(self) -> StoreUnavailable:
-        hub = self._listing.hub
-        return StoreUnavailable(f"the store {hub.server.label} cannot be reached: {hub.link.error}")
+    async def _take(self, entries: Sequence[Any]) -> None:
+        await self._apply(parse(entries))
 
     async def _apply(self, entries: list[Entry]) -> None:
         if self._read_up_to:

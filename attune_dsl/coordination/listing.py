@@ -12,7 +12,6 @@ from attune_dsl.coordination import records
 from attune_dsl.coordination.asking import ask, replies
 from attune_dsl.exceptions import StoreUnavailable, UsageError
 from attune_dsl.hub.hub import Hub
-from attune_dsl.hub.registry import connect_hub, release_hub
 from attune_dsl.model import AgentRecord, AgentStatus, StageSummary
 from attune_dsl.store import scripts
 from attune_dsl.store.connection import ReplyError, batch_of_one_kind
@@ -43,15 +42,6 @@ class Listing:
 
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
-
-    @classmethod
-    async def open(cls, store: str | None = None, namespace: str | None = None) -> Listing:
-        """Connect. Raises :class:`StoreUnavailable`, :class:`StoreConfigError` and :class:`InvalidName`."""
-        return cls(await connect_hub(store, namespace))
-
-    async def close(self) -> None:
-        """Disconnect."""
-        await release_hub(self.hub)
 
     async def agents(
         self, *, status: str | Collection[str] | None = None, workflow: str | None = None

@@ -2,47 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Iterator
+from collections.abc import Collection
 from types import TracebackType
 from typing import Self, final
 
 from attune_dsl.coordination.follower import Follower
+from attune_dsl.coordination.following import AsyncFollowed, Followed
 from attune_dsl.coordination.listing import Listing
+from attune_dsl.coordination.looking import Looking
 from attune_dsl.hub.drive import drive
 from attune_dsl.model import AgentChange, AgentRecord, StageSummary
 
 
-class _Watching:
-    """What both colours share: one connection, made when it is first needed."""
+class _Watching(Looking):
+    """What both colours share."""
 
-    def __init__(self, store: str | None = None, namespace: str | None = None) -> None:
-        """Nothing is contacted yet. ``store`` and ``namespace`` are found as everywhere else if they are not given."""
-        self._store = store
-        self._namespace = namespace
-        self._listing: Listing | None = None
-
-    async def _open(self) -> Listing:
-        if self._listing is None:
-            self._listing = await Listing.open(self._store, self._namespace)
-        return self._listing
-
-    async def _close(self) -> None:
-        listing, self._listing = self._listing, None
-        if listing is not None:
-            await listing.close()
+    async def _listing(self) -> Listing:
+        return Listing(await self._open())
 
     async def _follow(self) -> Follower:
-        return await Follower.open(await self._open())
-
-    @property
-    def store_label(self) -> str:
-        """The store as people are shown it, without password; empty before the first call."""
-        return "" if self._listing is None else self._listing.hub.server.label
-
-    @property
-    def namespace(self) -> str:
-        """The namespace that is looked at; empty before the first call."""
-        return "" if self._listing is None else self._listing.hub.namespace
+        return await Follower.open(await self._listing())
 
 
 @final
@@ -107,7 +86,7 @@ class Monitor(_Watching):
         return Changes(drive(self._follow()), timeout)
 
     def _here(self) -> Listing:
-        return drive(self._open())
+        return drive(self._listing())
 
 
 @final
@@ -131,94 +110,52 @@ class AsyncMonitor(_Watching):
         self, *, status: str | Collection[str] | None = None, workflow: str | None = None
     ) -> list[AgentRecord]:
         """See :meth:`Monitor.agents`."""
-        return await (await self._open()).agents(status=status, workflow=workflow)
+        return await (await self._listing()).agents(status=status, workflow=workflow)
 
     async def agent(self, agent_id: str) -> AgentRecord | None:
         """See :meth:`Monitor.agent`."""
-        return await (await self._open()).agent(agent_id)
+        return await (await self._listing()).agent(agent_id)
 
     async def stages(self, agent_id: str) -> tuple[StageSummary, ...]:
         """See :meth:`Monitor.stages`."""
-        return await (await self._open()).stages(agent_id)
+        return await (await self._listing()).stages(agent_id)
 
     async def stale(self, threshold: float) -> list[AgentRecord]:
         """See :meth:`Monitor.stale`."""
-        return await (await self._open()).stale(threshold)
+        return await (await self._listing()).stale(threshold)
 
     async def counts(self) -> dict[str, int]:
         """See :meth:`Monitor.counts`."""
-        return await (await self._open()).counts()
+        return await (await self._listing()).counts()
 
     async def follow(self, timeout: float | None = None) -> AsyncChanges:
         """See :meth:`Monitor.follow`; iterate over what this returns with ``async for``."""
         return AsyncChanges(await self._follow(), timeout)
 
 
-class _Changes:
-    """What both colours of following share."""
+@final
+class Changes(Followed[AgentChange]):
+    """The changes of agents as they happen: iterate, or ask for the ``next`` ones. Close it, or use ``with``."""
 
     def __init__(self, follower: Follower, timeout: float | None) -> None:
+        super().__init__(follower, timeout)
         self._follower = follower
-        self._timeout = timeout
-        self._closed = False
 
     @property
     def agents(self) -> dict[tuple[str, int], AgentRecord]:
         """How each agent stands, by agent id and epoch, as of the last change that was returned."""
         return self._follower.agents
 
-    def _close(self) -> None:
-        if not self._closed:
-            self._closed = True
-            self._follower.close()
-
 
 @final
-class Changes(_Changes):
-    """The changes of agents as they happen: iterate, or ask for the ``next`` ones. Close it, or use ``with``."""
-
-    def next(self, timeout: float | None) -> list[AgentChange]:
-        """Return what has changed, as soon as something has; an empty list after ``timeout`` seconds."""
-        return drive(self._follower.next(timeout))
-
-    def __iter__(self) -> Iterator[AgentChange]:
-        while changes := self.next(self._timeout):
-            yield from changes
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Follow no more."""
-        self._close()
-
-
-@final
-class AsyncChanges(_Changes):
+class AsyncChanges(AsyncFollowed[AgentChange]):
     """:class:`Changes` for async code: iterate with ``async for``, or await ``next``."""
 
-    async def next(self, timeout: float | None) -> list[AgentChange]:
-        """See :meth:`Changes.next`."""
-        return await self._follower.next(timeout)
+    def __init__(self, follower: Follower, timeout: float | None) -> None:
+        super().__init__(follower, timeout)
+        self._follower = follower
 
-    async def __aiter__(self) -> AsyncIterator[AgentChange]:
-        while changes := await self.next(self._timeout):
-            for change in changes:
-                yield change
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Follow no more."""
-        self._close()
+    @property
+    def agents(self) -> dict[tuple[str, int], AgentRecord]:
+        """See :attr:`Changes.agents`."""
+        return self._follower.agents

@@ -1,4 +1,4 @@
-"""What happens to the agents of a namespace, as it happens: entries of the timeline, for those who follow them."""
+"""What happens in a namespace, as it happens: entries of the timeline, for those who follow them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ if TYPE_CHECKING:
 _MOST: Final = 10_000
 """Entries kept for a follower that does not come to read them; then it has to look for itself."""
 
+_JOINED: Final = b"agent.joined"
+
 _DIGITS: Final = 16
 """More than any number of milliseconds has."""
 
 
 class Entry(NamedTuple):
-    """One entry: what happened to which incarnation, and when, in seconds since the epoch by the server's clock."""
+    """What happened to which incarnation of an agent, and when, in seconds since the epoch by the server's clock."""
 
     id: str
     kind: str
@@ -37,12 +39,12 @@ class Watch:
     def __init__(self, source: Source) -> None:
         self._source = source
         self._lock = threading.Lock()
-        self._entries: deque[Entry] = deque()
+        self._entries: deque[Any] = deque()
         self._waiting: Ticket[None] | None = None
         self.has_gap = True
 
-    def deliver(self, entries: Sequence[Entry]) -> None:
-        """Take in what was read."""
+    def deliver(self, entries: Sequence[Any]) -> None:
+        """Take in entries as the server told them: pairs of an id and a flat list of fields and values."""
         with self._lock:
             self._entries.extend(entries)
             if len(self._entries) > _MOST:
@@ -61,7 +63,7 @@ class Watch:
         if waiting is not None:
             waiting.finish(None)
 
-    def pop(self) -> tuple[list[Entry], bool]:
+    def pop(self) -> tuple[list[Any], bool]:
         """Return what has come, and whether something is missing before it."""
         with self._lock:
             entries, self._entries = list(self._entries), deque()
@@ -127,12 +129,11 @@ class Watches:
             return
         if self.cursor:
             self.cursor = entries[-1][0].decode()
-        read = parse(entries)
-        for entry in read:
+        for entry in parse([entry for entry in entries if _JOINED in entry[1]]):
             if entry.kind == "joined":
                 self._hub.keeper.look_for_lapse(_ttl(entry))
         for watch in list(self._watches):
-            watch.deliver(read)
+            watch.deliver(entries)
 
     async def _begin(self) -> None:
         hub = self._hub

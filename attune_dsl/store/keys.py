@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import Final
 
-CAPPED: Final = frozenset({"order"})
-"""Keys without a TTL, by their name behind the prefix, because their size is bounded: ``order`` is one integer.
+CAPPED: Final = frozenset({"order", "timeline-cap"})
+"""Keys without a TTL, by their name behind the prefix, because their size is bounded: each is one integer.
 
-It must outlive every signal and every epoch that it numbered, or old ones would look new.
+``order`` must outlive every signal and every epoch that it numbered, or old ones would look new; ``timeline-cap`` is
+what somebody has decided for the namespace.
 """
 
 

@@ -38,6 +38,8 @@ TIMELINE_COUNT: Final = 100_000
 """About as many entries as the timeline keeps, unless its namespace was told otherwise; older ones are dropped."""
 TIMELINE_LEAST: Final = 1_000
 """The fewest that it can be told to keep: followers read behind."""
+TIMELINE_MOST: Final = 10_000_000
+"""The most that it can be told to keep: some gigabytes of the store's memory."""
 TIMELINE_TTL: Final = 7 * 24 * 3600
 """Seconds that the timeline outlives its last entry: a weekend, and some."""
 TOLD_BYTES: Final = 1024

@@ -93,8 +93,8 @@ def until(changes: Changes, last: str) -> list[AgentChange]:
 
 
 def hub_of(monitor: Monitor) -> Hub:
-    assert monitor._listing is not None
-    return monitor._listing.hub
+    assert monitor._hub is not None
+    return monitor._hub
 
 
 # As it happens
@@ -452,7 +452,7 @@ def test_what_was_read_twice_is_told_once(store: Store, peers: Peers, changes: C
     peers.join("ann", url=peers.elsewhere(), takeover=True)
     assert short(until(changes, "joined ann#2")) == ["joined ann#1", "fenced ann#1", "joined ann#2"]
 
-    changes._follower._watch.deliver(watch.parse(raw_timeline(store)))
+    changes._follower._watch.deliver(raw_timeline(store))
 
     assert changes.next(0) == []
     assert changes.agents.keys() == {("ann", 2)}

@@ -20,7 +20,7 @@ from attune_dsl.coordination.monitor import AsyncMonitor, Monitor
 from attune_dsl.exceptions import BlockingCallInLoop, InvalidName, StoreUnavailable, UsageError
 from attune_dsl.hub import link
 from attune_dsl.hub.drive import drive
-from attune_dsl.hub.registry import open_hubs
+from attune_dsl.hub.registry import connect_hub, open_hubs, release_hub
 from attune_dsl.model import AgentRecord, AgentStatus
 from attune_dsl.store.keys import Keys
 
@@ -437,13 +437,13 @@ def test_without_a_store_there_is_no_listing() -> None:
 def test_a_store_that_goes_away_is_told(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(link, "GRACE", 0.05)
     proxy = Proxy(store.address)
-    listing = drive(Listing.open(proxy.url, store.namespace))
+    listing = Listing(drive(connect_hub(proxy.url, store.namespace)))
     try:
         proxy.die()
         with pytest.raises(StoreUnavailable, match="did not answer"):
             drive(listing.agents())
     finally:
-        drive(listing.close())
+        drive(release_hub(listing.hub))
         proxy.close()
 
 
@@ -455,7 +455,7 @@ def test_a_namespace_that_is_none_is_refused() -> None:
 def test_a_forked_child_does_not_touch_its_parents_link(store: Store) -> None:
     """What it wrote there would be mixed with what the parent writes."""
     with Monitor(store.url, store.namespace) as monitor:
-        hub = monitor._listing.hub
+        hub = monitor._hub
         sent: list[Any] = []
         submit, hub.commands.submit = hub.commands.submit, sent.append
         hub.is_foreign = True
