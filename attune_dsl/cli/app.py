@@ -30,6 +30,8 @@ COMMANDS: Final = {
     "signals": Lazy("signals", "Send signals to agents, and wait for them."),
     "abort": Lazy("abort", "Ask agents to stop."),
     "agents": Lazy("agents", "Show who is alive, how far each one is, and who ended lately."),
+    "events": Lazy("events", "Show, replay and export what happened."),
+    "runs": Lazy("runs", "Show what ran, and how it ended."),
     "serve": Lazy("serve", "Serve the timeline over HTTP, with a page that shows it live."),
     "store": Lazy("store", "Start, look at or stop the embedded server."),
     "memory": Lazy("store", "The same as store.", hidden=True),
@@ -96,7 +98,7 @@ def call(arguments: list[str] | None = None) -> NoReturn:
 
 def _usage(error: click.ClickException) -> str:
     """Return click's message as one line, with near misses and where help is."""
-    message = error.message.rstrip(".") or error.format_message().rstrip(".")
+    message = " ".join((error.message or error.format_message()).split()).rstrip(".")
     if isinstance(error, click.BadParameter) and error.message and isinstance(error.param, click.Option):
         message = f"{error.param.opts[-1]}: {message}"
     near = getattr(error, "possibilities", None)

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
+_ENDLESS = 1e12
+"""Seconds that nothing takes: what says so was written by somebody who does not know better."""
+
 
 def duration(seconds: float) -> str:
     """Return how long something took, such as ``12 ms``, ``3.1 s``, ``2m 05s`` or ``1h 03m``."""
+    if not seconds < _ENDLESS:
+        return "?"
     if seconds < 0.9995:  # noqa: PLR2004 (what rounds to 1000 ms is a second)
         return f"{max(seconds, 0.0) * 1000:.0f} ms"
     if seconds < _MINUTE - 0.05:
@@ -18,6 +23,8 @@ def age(seconds: float | None) -> str:
     """Return how long ago something was, in whole units such as ``2s``, ``4m 10s`` or ``3d 02h``."""
     if seconds is None:
         return ""
+    if not seconds < _ENDLESS:
+        return "?"
     whole = int(max(seconds, 0.0))
     return f"{whole}s" if whole < _MINUTE else _coarse(whole)
 
@@ -66,10 +73,13 @@ def about(seconds: float | None) -> str:
 
 
 def moment(at: float) -> str:
-    """Return seconds since the epoch as date and time of day, by the clock on the wall here."""
+    """Return seconds since the epoch as date and time of day, by the clock on the wall here; ``?`` for no such time."""
     from datetime import datetime
 
-    return datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    try:
+        return datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    except (OSError, OverflowError, ValueError):
+        return "?"
 
 
 def cost(amount: float | None) -> str:
