@@ -131,7 +131,7 @@ def test_how_many_are_kept_can_be_said(place: Place) -> None:  # noqa: F811
     assert ended.err.startswith("about 5,000 events are kept in namespace test-")
     assert place("events", "stats", "--json").json["cap"] == 5000
     assert place("events", "cap", "1000", "--json").json == {"cap": 1000}
-    assert place("events", "cap", "999").err.startswith("error: N: 999 is not in the range 1000<=x<=10000000")
+    assert place("events", "cap", "999").err.startswith("error: 999 is not in the range 1000<=x<=10000000")
 
 
 def test_stats_of_an_empty_timeline(place: Place) -> None:  # noqa: F811
