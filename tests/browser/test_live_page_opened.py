@@ -135,7 +135,7 @@ def test_keys(page: Page, served: Served) -> None:
         "[aria-selected=true]"
     ).get_attribute("id")
     page.keyboard.press("Escape")
-    assert text_of(page, "#about h2") == "Choose an event to see all of it"
+    assert text_of(page, "#about h2") == "Choose an event"
     page.keyboard.press(" ")
     assert text_of(page, "#pause") == "Go on"
     page.keyboard.press(" ")
@@ -187,6 +187,9 @@ def test_a_pause_keeps_the_list_still(page: Page, served: Served) -> None:
     served.notes("one", "two", "three")
     page.wait_for_function("() => document.getElementById('pause').textContent === 'Go on · 3 new'")
     assert said(page) == ["note: before"]
+    page.locator("#search").fill("nothing like it")
+    assert said(page) == []
+    page.locator("#search").fill("")
     page.locator("#pause").click()
     assert said(page) == [f"note: {text}" for text in ("before", "one", "two", "three")]
 

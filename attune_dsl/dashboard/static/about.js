@@ -20,7 +20,7 @@ const named = (name) => {
 };
 const line = (list, name, value) => {
   if (value === null || value === undefined || value === "") return;
-  list.append(make("dt", {}, name), make("dd", {}, isolated(value)));
+  list.append(make("dt", {}, name), make("dd", {}, isolated(cut(value, 600))));
 };
 
 // A block of text; of a very long one the beginning, until somebody asks for all.
@@ -76,11 +76,11 @@ const aboutEvent = (event, only) => {
 };
 
 const aboutNothing = () => {
-  const head = make("h2", {}, "Choose an event to see all of it");
+  const head = make("h2", {}, "Choose an event");
   const keys = make("p", { class: "keys" });
   const key = (text) => make("kbd", {}, text);
   keys.append(key("↑"), " ", key("↓"), " next event, ", key("End"), " latest, ", key("Space"), " pause, ", key("/"), " search, ", key("Esc"), " nothing.");
-  return [make("p", { class: "kind" }, "Nothing chosen"), head, make("h3", {}, "Keys"), keys];
+  return [make("p", { class: "kind" }, "All that it says is shown here"), head, make("h3", {}, "Keys"), keys];
 };
 
 export const tellAbout = (event, only) => {

@@ -13,7 +13,7 @@ const MOST_TEXT = 24_000_000;
 const SLACK = 500;
 const RATE_SECONDS = 5;
 
-const kept = { events: [], text: 0, dropped: 0, fresh: [] };
+const kept = { events: [], text: 0, fresh: [] };
 const sizes = new WeakMap();
 
 const keep = (events, size) => {
@@ -29,13 +29,12 @@ const keep = (events, size) => {
   while (text > MOST_TEXT && count < kept.events.length - 1) text -= sizes.get(kept.events[count++]);
   kept.text = text;
   kept.events.splice(0, count);
-  kept.dropped += count;
 };
-const forget = () => Object.assign(kept, { events: [], text: 0, dropped: 0, fresh: [] });
+const forget = () => Object.assign(kept, { events: [], text: 0, fresh: [] });
 
 // What of it is shown
 
-const view = { hidden: new Set(), words: "", isPaused: false, chosen: null, shown: [], unseen: 0, agent: "" };
+const view = { hidden: new Set(), words: "", paused: null, chosen: null, shown: [], unseen: 0, agent: "" };
 
 const hay = new WeakMap();
 const haystack = (event) => {
@@ -51,6 +50,9 @@ const choose = (event) => {
 };
 const rows = new Rows(choose, () => tellLatest());
 
+// While the list is paused it is what it was then; what comes is kept beside it.
+const all = () => view.paused ?? kept.events;
+
 let isDue = false;
 const refresh = () => {
   if (isDue) return;
@@ -61,11 +63,9 @@ const refresh = () => {
   });
 };
 const draw = () => {
-  if (!view.isPaused) {
-    const before = view.shown;
-    view.shown = kept.events.filter(isShown);
-    rows.show(view.shown, Math.max(0, before.indexOf(view.shown[0])));
-  }
+  const before = view.shown;
+  view.shown = all().filter(isShown);
+  rows.show(view.shown, Math.max(0, before.indexOf(view.shown[0])));
   tellHead();
   tellFamilies();
   tellLatest();
@@ -85,7 +85,8 @@ const tellState = (state, why) => {
   pill.dataset.state = state;
   pill.textContent = STATES[state];
   const warning = byId("warning");
-  const text = WARNINGS[state] ?? (why ? `${why[0].toUpperCase()}${why.slice(1)}.` : "");
+  const again = state === "lost" ? " Trying again." : "";
+  const text = WARNINGS[state] ?? (why ? `${why[0].toUpperCase()}${why.slice(1)}.${again}` : "");
   warning.hidden = !text;
   warning.textContent = clean(cut(text, 300));
 };
@@ -99,15 +100,15 @@ const tellHead = () => {
   const agents = new Set(kept.events.map((event) => event.agent).filter(Boolean));
   byId("count").textContent = whole(kept.events.length);
   byId("agents-seen").textContent = whole(agents.size);
-  const all = kept.events.length;
+  const most = all().length;
   const some = view.shown.length;
-  byId("matches").textContent = some === all || view.isPaused ? whole(some) : `${whole(some)} of ${whole(all)}`;
+  byId("matches").textContent = some === most ? whole(some) : `${whole(some)} of ${whole(most)}`;
   const empty = byId("empty");
   empty.hidden = some > 0;
-  empty.textContent = all ? "No event matches." : "Nothing has happened yet.";
+  empty.textContent = most ? "No event matches." : "Nothing has happened yet.";
   const pause = byId("pause");
-  pause.setAttribute("aria-pressed", String(view.isPaused));
-  pause.textContent = view.isPaused ? (view.unseen ? `Go on · ${whole(view.unseen)} new` : "Go on") : "Pause";
+  pause.setAttribute("aria-pressed", String(view.paused !== null));
+  pause.textContent = view.paused ? (view.unseen ? `Go on · ${whole(view.unseen)} new` : "Go on") : "Pause";
   tellRate();
 };
 const tellRate = () => {
@@ -117,7 +118,7 @@ const tellRate = () => {
 setInterval(tellRate, 1000);
 
 const tellLatest = () => {
-  byId("latest").hidden = rows.isAtEnd || view.isPaused;
+  byId("latest").hidden = rows.isAtEnd || view.paused !== null;
 };
 
 // What can be filtered
@@ -150,12 +151,12 @@ byId("search").addEventListener("input", ({ target }) => {
   draw();
 });
 
-const pause = (isPaused) => {
-  view.isPaused = isPaused;
+const togglePause = () => {
+  view.paused = view.paused ? null : [...kept.events];
   view.unseen = 0;
   draw();
 };
-byId("pause").addEventListener("click", () => pause(!view.isPaused));
+byId("pause").addEventListener("click", togglePause);
 byId("latest").addEventListener("click", () => {
   choose(null);
   rows.toEnd();
@@ -168,6 +169,7 @@ let stream = null;
 const begin = () => {
   stream?.close();
   forget();
+  view.paused = null;
   choose(null);
   tellState("connecting", "");
   stream = new Stream(view.agent, {
@@ -176,7 +178,7 @@ const begin = () => {
       keep(events, size);
       kept.fresh.push({ at: performance.now(), count: isBegun ? events.length : 0 });
       isBegun = true;
-      if (view.isPaused) view.unseen += events.length;
+      if (view.paused) view.unseen += events.length;
       return refresh();
     },
     state: tellState,
@@ -219,7 +221,7 @@ window.addEventListener("keydown", (event) => {
     byId("search").focus();
   } else if (event.key === " " && !isElsewhere) {
     event.preventDefault();
-    pause(!view.isPaused);
+    togglePause();
   }
 });
 
