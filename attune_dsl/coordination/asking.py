@@ -14,24 +14,31 @@ from attune_dsl.store.scripts import Command
 
 async def ask(hub: Hub, commands: Sequence[Command]) -> list[Any]:
     """Return the replies to commands that are sent in one write."""
-    return await anext(replies(hub, [batch(commands)]))
+    return await settled(hub, post(hub, batch(commands)))
 
 
 async def replies(hub: Hub, batches: Iterable[Batch]) -> AsyncIterator[list[Any]]:
     """Ask batch after batch, one ahead: the server is at work while the last answer is taken in."""
     ahead: Request | None = None
     for many in batches:
-        request = hub.request(lambda _: ())
-        request.many = many
-        hub.post([request])
+        request = post(hub, many)
         if ahead is not None:
-            yield await _settled(hub, ahead)
+            yield await settled(hub, ahead)
         ahead = request
     if ahead is not None:
-        yield await _settled(hub, ahead)
+        yield await settled(hub, ahead)
 
 
-async def _settled(hub: Hub, request: Request) -> list[Any]:
+def post(hub: Hub, many: Batch) -> Request:
+    """Ask, and let :func:`settled` wait for the replies."""
+    request = hub.request(lambda _: ())
+    request.many = many
+    hub.post([request])
+    return request
+
+
+async def settled(hub: Hub, request: Request) -> list[Any]:
+    """Return the replies to what was asked by :func:`post`."""
     await hub.settle([request])
     if not isinstance(request.value, list):
         raise StoreUnavailable(f"the store {hub.server.label} did not answer: {hub.link.error}")

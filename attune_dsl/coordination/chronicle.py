@@ -9,15 +9,17 @@ from typing import Any, Final, NamedTuple
 from attrs import frozen
 
 from attune_dsl import log
-from attune_dsl.coordination.asking import ask
+from attune_dsl.coordination.asking import ask, post, settled
 from attune_dsl.coordination.selection import ALL, Selection
 from attune_dsl.events import Event, EventKind, Gap
 from attune_dsl.exceptions import UsageError
+from attune_dsl.hub.commands import Request
 from attune_dsl.hub.hub import Hub
 from attune_dsl.hub.watch import is_behind
 from attune_dsl.store import event_codec
-from attune_dsl.store.connection import ReplyError
+from attune_dsl.store.connection import ReplyError, batch
 from attune_dsl.store.limits import TIMELINE_COUNT, TIMELINE_LEAST, TIMELINE_MOST
+from attune_dsl.store.scripts import Command
 
 CHUNK: Final = 1_000
 """Entries that are read in one question, so that the server serves others in between."""
@@ -73,17 +75,22 @@ class Chronicle:
     ) -> list[Event]:
         """See :meth:`attune_dsl.coordination.timeline.Timeline.read`."""
         cursor, end = checked(after, "after") or BEGINNING, checked(before, "before")
+        count = min(CHUNK, limit) if limit is not None and selection.is_all else CHUNK
         found: list[Event] = []
+        asked = self._post_chunk(cursor, end, count)
         while limit is None or len(found) < limit:
-            # Those that are not wanted do not count, so a chunk is not smaller than what is missing, but may be larger.
-            count = CHUNK if limit is None or not selection.is_all else min(CHUNK, limit - len(found))
-            extent, entries = await self.chunk(cursor, end, count)
-            if extent.has_dropped(cursor):
-                found.append(self.gap(extent, cursor, end))
+            extent, entries = _chunk(await settled(self.hub, asked))
+            goes_on, place = len(entries) == count, cursor
+            cursor = entries[-1][0].decode() if goes_on else cursor
+            if goes_on and limit is None:  # the server is at work while events are made of these
+                asked = self._post_chunk(cursor, end, count)
+            if extent.has_dropped(place):
+                found.append(self.gap(extent, place, end))
             found += self.events(entries, selection)
-            if len(entries) < count:
+            if not goes_on:
                 break
-            cursor = entries[-1][0].decode()
+            if limit is not None and len(found) < limit:
+                asked = self._post_chunk(cursor, end, count)
         return found if limit is None else found[:limit]
 
     async def latest(self, count: int, selection: Selection) -> list[Event]:
@@ -91,7 +98,8 @@ class Chronicle:
         found: list[Event] = []
         begin, size = "+", min(CHUNK, max(count, _FEW)) if selection.is_all else CHUNK
         while len(found) < count:
-            extent, entries = await self._ask_with_extent(("XREVRANGE", self._key, begin, "-", "COUNT", size))
+            asked = self._post_with_extent(("XREVRANGE", self._key, begin, "-", "COUNT", size))
+            extent, entries = _chunk(await settled(self.hub, asked))
             found += self.events(entries[::-1], selection)[::-1]
             if len(entries) < size:
                 if extent.dropped and len(found) < count:
@@ -131,13 +139,15 @@ class Chronicle:
 
     async def chunk(self, after: str, before: str | None, count: int = CHUNK) -> tuple[Extent, list[Any]]:
         """Return how far the timeline reaches, and the entries behind one, as the server tells them."""
-        end = f"({before}" if before else "+"
-        return await self._ask_with_extent(("XRANGE", self._key, f"({after}", end, "COUNT", count))
+        return _chunk(await settled(self.hub, self._post_chunk(after, before, count)))
 
-    async def _ask_with_extent(self, command: tuple[Any, ...]) -> tuple[Extent, list[Any]]:
+    def _post_chunk(self, after: str, before: str | None, count: int) -> Request:
+        end = f"({before}" if before else "+"
+        return self._post_with_extent(("XRANGE", self._key, f"({after}", end, "COUNT", count))
+
+    def _post_with_extent(self, command: Command) -> Request:
         # The extent is asked for behind the entries: what was dropped in between is taken for a gap, never overlooked.
-        entries, info = await ask(self.hub, [command, ("XINFO", "STREAM", self._key)])
-        return _extent(info), entries if isinstance(entries, list) else []
+        return post(self.hub, batch([command, ("XINFO", "STREAM", self._key)]))
 
     def events(self, entries: Sequence[Any], selection: Selection = ALL) -> list[Event]:
         """Return the events that are selected. What cannot be read is skipped alone, counted and logged (§5.12)."""
@@ -186,6 +196,11 @@ def _before(event_id: str) -> str:
     if number:
         return f"{milliseconds}-{number - 1}"
     return f"{milliseconds - 1}-{_LAST_NUMBER}" if milliseconds else BEGINNING
+
+
+def _chunk(replies: Sequence[Any]) -> tuple[Extent, list[Any]]:
+    entries, info = replies
+    return _extent(info), entries if isinstance(entries, list) else []
 
 
 def _extent(info: Any) -> Extent:

@@ -44,15 +44,16 @@ def decode(entry_id: str, raw: Sequence[bytes], namespace: str) -> Event | None:
         if kind == UPDATED:
             return None
         read = _READERS.get(kind, _unknown)
+        text = fields.get
         return Event(
             id=entry_id,
             kind=kind,
             at=int(fields[b"at"]) / 1000,
             namespace=namespace,
-            agent=_text(fields, b"agent"),
-            run=_text(fields, b"run"),
-            workflow=_text(fields, b"workflow"),
-            stage=_text(fields, b"stage"),
+            agent=text(b"agent", b"").decode() or None,
+            run=text(b"run", b"").decode() or None,
+            workflow=text(b"workflow", b"").decode() or None,
+            stage=text(b"stage", b"").decode() or None,
             data=read(fields),
         )
     except (KeyError, TypeError, OverflowError, RecursionError, msgspec.MsgspecError) as error:

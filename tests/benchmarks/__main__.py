@@ -15,6 +15,8 @@ BENCHMARKS = {
     "endings": "from the end of an agent to the end of the waits for it",
     "cycles": "the look for a cycle of waits among a thousand",
     "waiters": "ten thousand agents that wait: memory, and a burst to all",
+    "timeline": "events where they happen, to those who follow, and a hundred thousand read again",
+    "serving": "fifty WebSocket clients, and two thousand events a second to each",
     "startup": "imports, the command line, and a cold run",
 }
 """Each is a module of this package with ``measure() -> Report``."""

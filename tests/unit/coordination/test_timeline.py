@@ -132,15 +132,15 @@ def test_what_is_dropped_while_it_is_read_is_said(
 ) -> None:
     """§5.12: between two questions others may write so much that the next ones are gone."""
     emit(store, *range(8))
-    asked, ask = [], chronicle.ask
+    asked, post = [], chronicle.post
 
-    async def slowly(hub: Any, commands: Any) -> Any:
+    def slowly(hub: Any, commands: Any) -> Any:
         asked.append(commands)
         if len(asked) == 2:
             drop(store, 2)
-        return await ask(hub, commands)
+        return post(hub, commands)
 
-    monkeypatch.setattr(chronicle, "ask", slowly)
+    monkeypatch.setattr(chronicle, "post", slowly)
     assert texts(timeline.read()) == [0, 1, 2, "timeline.gap", 6, 7]
 
 
