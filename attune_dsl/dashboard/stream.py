@@ -9,7 +9,7 @@ from attune_dsl.clock import monotonic
 from attune_dsl.coordination.selection import Selection
 from attune_dsl.dashboard.feed import Feed
 from attune_dsl.dashboard.frames import Form, Frame
-from attune_dsl.dashboard.ring import Batch, News, Ring, encoded
+from attune_dsl.dashboard.ring import Batch, News, Ring, batches
 from attune_dsl.exceptions import StoreUnavailable
 from attune_dsl.hub.watch import is_behind
 
@@ -85,9 +85,9 @@ class Stream:
                 events = await self._feed.read(self.last_id, CHUNK, **self._selection.arguments())
             except StoreUnavailable:
                 raise self._away() from None
-            if events:
-                self.last_id = events[-1].id
-                yield self._form.events(encoded(events), self.last_id)
+            for batch in batches(events):
+                self.last_id = batch.last_id
+                yield self._form.events(batch.events, batch.last_id)
             if len(events) < CHUNK and place >= self._ring.begin:
                 self._place = place
                 if is_behind(head, self.last_id):

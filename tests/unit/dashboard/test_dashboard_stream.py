@@ -98,6 +98,21 @@ async def test_the_past_then_what_happens(store: Store, feed: Feed) -> None:
     assert client.ids == told + more
 
 
+async def test_no_message_is_larger_than_clients_take(
+    store: Store, feed: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Libraries take a MiB, if nothing else is said; neither the past nor much at once is a larger message."""
+    monkeypatch.setattr(ring_module, "BATCH_BYTES", 2_000)
+    told = [tell(store, "emit", Emit(kind="note", data="x" * 500)) for _ in range(20)]
+    client = Client(feed, "0")
+    await client.until("live")
+    told += [tell(store, "emit", Emit(kind="note", data="x" * 500)) for _ in range(20)]
+    await client.until_id(told[-1])
+
+    assert client.ids == told
+    assert max(len(json.dumps(message)) for message in client.heard) < 4_000
+
+
 async def test_without_a_place_it_begins_now(store: Store, feed: Feed) -> None:
     notes(store, 3)
     client = Client(feed)
