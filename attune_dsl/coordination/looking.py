@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from types import TracebackType
+from typing import Self
+
+from attune_dsl.hub.drive import drive
 from attune_dsl.hub.hub import Hub
 from attune_dsl.hub.registry import connect_hub, release_hub
 
@@ -38,3 +42,37 @@ class Looking:
     def namespace(self) -> str:
         """The namespace that is looked at; empty before the first call."""
         return "" if self._hub is None else self._hub.namespace
+
+
+class Blocking(Looking):
+    """Looking from blocking code."""
+
+    def __enter__(self) -> Self:
+        drive(self._open())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Disconnect. The next call would connect again."""
+        drive(self._close())
+
+
+class Awaitable(Looking):
+    """Looking from async code."""
+
+    async def __aenter__(self) -> Self:
+        await self._open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Disconnect. The next call would connect again."""
+        await self._close()

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from types import TracebackType
-from typing import Self, final
+from typing import final
 
 from attune_dsl.coordination.follower import Follower
 from attune_dsl.coordination.following import AsyncFollowed, Followed
 from attune_dsl.coordination.listing import Listing
-from attune_dsl.coordination.looking import Looking
+from attune_dsl.coordination.looking import Awaitable, Blocking, Looking
 from attune_dsl.hub.drive import drive
 from attune_dsl.model import AgentChange, AgentRecord, StageSummary
 
@@ -25,7 +24,7 @@ class _Watching(Looking):
 
 
 @final
-class Monitor(_Watching):
+class Monitor(_Watching, Blocking):
     """Who is alive, who works, and who is gone. Blocking; safe to use by one thread at a time.
 
     Use it in a ``with`` block, or call :meth:`close`. Its methods raise :class:`StoreUnavailable` if the store cannot
@@ -35,19 +34,6 @@ class Monitor(_Watching):
     ...     for agent in monitor.agents(status="stalled"):
     ...         print(agent.agent_id, agent.stage, agent.activity)
     """
-
-    def __enter__(self) -> Self:
-        drive(self._open())
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Disconnect. The next call would connect again."""
-        drive(self._close())
 
     def agents(self, *, status: str | Collection[str] | None = None, workflow: str | None = None) -> list[AgentRecord]:
         """Return the live agents, then those that ended lately, each by when they started.
@@ -90,21 +76,8 @@ class Monitor(_Watching):
 
 
 @final
-class AsyncMonitor(_Watching):
+class AsyncMonitor(_Watching, Awaitable):
     """:class:`Monitor` for async code: use it with ``async with``; every method is awaited."""
-
-    async def __aenter__(self) -> Self:
-        await self._open()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """See :meth:`Monitor.close`."""
-        await self._close()
 
     async def agents(
         self, *, status: str | Collection[str] | None = None, workflow: str | None = None

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from types import TracebackType
-from typing import Self, final
+from typing import final
 
 from attune_dsl.coordination.chronicle import Chronicle, TimelineStats
 from attune_dsl.coordination.event_follower import EventFollower
 from attune_dsl.coordination.following import AsyncFollowed, Followed
-from attune_dsl.coordination.looking import Looking
+from attune_dsl.coordination.looking import Awaitable, Blocking, Looking
 from attune_dsl.coordination.selection import Selection
 from attune_dsl.events import Event
 from attune_dsl.hub.drive import drive
@@ -28,7 +27,7 @@ class _Telling(Looking):
 
 
 @final
-class Timeline(_Telling):
+class Timeline(_Telling, Blocking):
     """What happened, oldest first. Blocking; safe to use by one thread at a time.
 
     Use it in a ``with`` block, or call :meth:`close`. Its methods raise :class:`StoreUnavailable` if the store cannot
@@ -42,19 +41,6 @@ class Timeline(_Telling):
     ...     for event in timeline.read(kinds="stage", agent="release"):
     ...         print(event.at, event.stage, event.data)
     """
-
-    def __enter__(self) -> Self:
-        drive(self._open())
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Disconnect. The next call would connect again."""
-        drive(self._close())
 
     def read(
         self,
@@ -120,21 +106,8 @@ class Timeline(_Telling):
 
 
 @final
-class AsyncTimeline(_Telling):
+class AsyncTimeline(_Telling, Awaitable):
     """:class:`Timeline` for async code: use it with ``async with``; every method is awaited."""
-
-    async def __aenter__(self) -> Self:
-        await self._open()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """See :meth:`Timeline.close`."""
-        await self._close()
 
     async def read(
         self,
