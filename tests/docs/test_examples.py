@@ -89,7 +89,7 @@ def check_report(report: Path) -> None:
 
 def test_every_example_is_tested_here() -> None:
     known = {"hello.py", "release.py", "coordinated_workflow_demo.py", "code_review.py", "watcher.py", "backup.sh"}
-    known |= {"barrier_and_abort.py"}
+    known |= {"barrier_and_abort.py", "night_shift.py"}
     elsewhere = {"approval.sh"}  # test_example_approval.py
     assert {path.name for path in EXAMPLES.glob("*.*")} == known | elsewhere
 
@@ -141,6 +141,25 @@ def test_three_that_meet_and_one_that_stops_the_others(tmp_path: Path, store: st
         "oslo aborted day 2 is off by 1 (asked by lisbon)",
     ]
     assert err == []
+
+
+def test_the_story_of_a_night_is_told_in_the_order_of_causes(tmp_path: Path, store: str) -> None:
+    assert run(tmp_path, str(EXAMPLES / "night_shift.py"), store=store) == (
+        [
+            "harvest tried fetch again: ConnectionError: no answer",
+            "harvest said count: {'texts': 3}",
+            "translate got harvested from harvest",
+            "translate wrote: good morning",
+            "translate wrote: good day",
+            "translate failed in render: KeyError: 'huomenta'",
+            "publish waits no more: agent 'translate' failed on stage 'render' (KeyError: 'huomenta')",
+            "",
+            "harvest    completed  0.00",
+            "publish    completed  0.00",
+            "translate  failed     0.04",
+        ],
+        [],
+    )
 
 
 def test_a_code_review_as_one_script(tmp_path: Path, project: Path, store: str) -> None:
