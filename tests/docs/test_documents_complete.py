@@ -13,7 +13,7 @@ import pytest
 from documents import PAGES, PROJECT
 
 import attune_dsl
-from attune_dsl import join, testing
+from attune_dsl import events, export, join, testing
 from attune_dsl.cli.app import COMMANDS, group
 from attune_dsl.coordination import records
 from attune_dsl.model import AgentChange, AgentRecord, AgentStatus, ChangeKind, StageSummary
@@ -27,6 +27,7 @@ API = PROJECT / "docs" / "reference" / "api.md"
 CLI = PROJECT / "docs" / "reference" / "cli.md"
 COORDINATION = PROJECT / "docs" / "workflow-coordination.md"
 AGENTS = PROJECT / "docs" / "agent-tracking.md"
+TIMELINE = PROJECT / "docs" / "timeline.md"
 WIRE = PROJECT / "docs" / "wire-format.md"
 ARCHITECTURE = PROJECT / "docs" / "architecture.md"
 SOURCES = list((PROJECT / "attune_dsl").rglob("*.py"))
@@ -95,12 +96,42 @@ def test_every_kind_of_change_is_in_its_table() -> None:
     assert described == [*ChangeKind]
 
 
+def public_names(facade: str) -> list[str]:
+    names = [name for kind in getattr(attune_dsl, facade).__mro__ for name in vars(kind) if name[0] != "_"]
+    assert len(names) > 2
+    return names
+
+
 @pytest.mark.parametrize("monitor", ["Monitor", "AsyncMonitor", "Changes", "AsyncChanges"])
 def test_every_way_to_look_is_described(monitor: str) -> None:
-    names = [name for kind in getattr(attune_dsl, monitor).__mro__ for name in vars(kind) if name[0] != "_"]
-    assert len(names) > 2
-    assert absent(names, AGENTS) == []
+    assert absent(public_names(monitor), AGENTS) == []
+    assert absent(public_names(monitor), API) == []
+
+
+@pytest.mark.parametrize("timeline", ["Timeline", "AsyncTimeline", "Events", "AsyncEvents"])
+def test_every_way_to_read_the_timeline_is_described(timeline: str) -> None:
+    assert absent(public_names(timeline), TIMELINE) == []
+    assert absent(public_names(timeline), API) == []
+
+
+def test_every_kind_of_event_is_in_its_table_with_all_of_its_data() -> None:
+    rows = dict(re.findall(r"^\| `([a-z]+(?:\.[a-z]+)?)` \| .* \| (`[A-Z].*) \|$", TIMELINE.read_text(), re.M))
+    assert list(rows) == [*events.EventKind]
+    for kind, data in events.DATA.items():
+        described, *fields = re.findall(r"`(\w+)`", rows[kind])
+        assert described == data.__name__
+        assert [field.name for field in attrs.fields(data) if field.name not in fields] == []
+
+
+@pytest.mark.parametrize("record", [events.Event, attune_dsl.TimelineStats])
+def test_every_field_of_an_event_and_of_the_figures_is_described(record: type) -> None:
+    names = [field.name for field in attrs.fields(record)]
+    assert absent(names, TIMELINE) == []
     assert absent(names, API) == []
+
+
+def test_every_form_of_an_export_is_in_the_reference() -> None:
+    assert absent([*export.__all__, *export.FORMS], API) == []
 
 
 def commands(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
