@@ -137,9 +137,9 @@ class Chronicle:
             raise UsageError(f"cap is {cap:,}; it must be a number from {TIMELINE_LEAST:,} to {TIMELINE_MOST:,}")
         await ask(self.hub, [("SET", self.hub.keys.timeline_cap, cap), ("XTRIM", self._key, "MAXLEN", "=", cap)])
 
-    async def chunk(self, after: str, before: str | None, count: int = CHUNK) -> tuple[Extent, list[Any]]:
-        """Return how far the timeline reaches, and the entries behind one, as the server tells them."""
-        return _chunk(await settled(self.hub, self._post_chunk(after, before, count)))
+    async def chunk(self, after: str, count: int) -> tuple[Extent, list[Any]]:
+        """Return how far the timeline reaches, and the first entries behind one, as the server tells them."""
+        return _chunk(await settled(self.hub, self._post_chunk(after, None, count)))
 
     def _post_chunk(self, after: str, before: str | None, count: int) -> Request:
         end = f"({before}" if before else "+"

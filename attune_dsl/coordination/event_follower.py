@@ -45,7 +45,7 @@ class EventFollower(Following[Event]):
             self._untold += self._chronicle.events(new, self._selection)
 
     async def _catch_up(self) -> None:
-        extent, entries = await self._chronicle.chunk(self.last_id, None)
+        extent, entries = await self._chronicle.chunk(self.last_id, CHUNK)
         if extent.last_id and is_behind(self.last_id, extent.last_id):
             why = "the timeline was begun anew"
             self.last_id, self._is_behind = BEGINNING, True

@@ -44,7 +44,7 @@ class Looking:
         return "" if self._hub is None else self._hub.namespace
 
 
-class Blocking(Looking):
+class BlockingLooking(Looking):
     """Looking from blocking code."""
 
     def __enter__(self) -> Self:
@@ -61,7 +61,7 @@ class Blocking(Looking):
         drive(self._close())
 
 
-class Awaitable(Looking):
+class AsyncLooking(Looking):
     """Looking from async code."""
 
     async def __aenter__(self) -> Self:

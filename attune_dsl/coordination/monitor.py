@@ -8,7 +8,7 @@ from typing import final
 from attune_dsl.coordination.follower import Follower
 from attune_dsl.coordination.following import AsyncFollowed, Followed
 from attune_dsl.coordination.listing import Listing
-from attune_dsl.coordination.looking import Awaitable, Blocking, Looking
+from attune_dsl.coordination.looking import AsyncLooking, BlockingLooking, Looking
 from attune_dsl.hub.drive import drive
 from attune_dsl.model import AgentChange, AgentRecord, StageSummary
 
@@ -24,7 +24,7 @@ class _Watching(Looking):
 
 
 @final
-class Monitor(_Watching, Blocking):
+class Monitor(_Watching, BlockingLooking):
     """Who is alive, who works, and who is gone. Blocking; safe to use by one thread at a time.
 
     Use it in a ``with`` block, or call :meth:`close`. Its methods raise :class:`StoreUnavailable` if the store cannot
@@ -76,7 +76,7 @@ class Monitor(_Watching, Blocking):
 
 
 @final
-class AsyncMonitor(_Watching, Awaitable):
+class AsyncMonitor(_Watching, AsyncLooking):
     """:class:`Monitor` for async code: use it with ``async with``; every method is awaited."""
 
     async def agents(

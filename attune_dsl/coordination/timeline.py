@@ -8,7 +8,7 @@ from typing import final
 from attune_dsl.coordination.chronicle import Chronicle, TimelineStats
 from attune_dsl.coordination.event_follower import EventFollower
 from attune_dsl.coordination.following import AsyncFollowed, Followed
-from attune_dsl.coordination.looking import Awaitable, Blocking, Looking
+from attune_dsl.coordination.looking import AsyncLooking, BlockingLooking, Looking
 from attune_dsl.coordination.selection import Selection
 from attune_dsl.events import Event
 from attune_dsl.hub.drive import drive
@@ -27,7 +27,7 @@ class _Telling(Looking):
 
 
 @final
-class Timeline(_Telling, Blocking):
+class Timeline(_Telling, BlockingLooking):
     """What happened, oldest first. Blocking; safe to use by one thread at a time.
 
     Use it in a ``with`` block, or call :meth:`close`. Its methods raise :class:`StoreUnavailable` if the store cannot
@@ -106,7 +106,7 @@ class Timeline(_Telling, Blocking):
 
 
 @final
-class AsyncTimeline(_Telling, Awaitable):
+class AsyncTimeline(_Telling, AsyncLooking):
     """:class:`Timeline` for async code: use it with ``async with``; every method is awaited."""
 
     async def read(

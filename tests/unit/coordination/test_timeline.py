@@ -316,6 +316,25 @@ def test_a_link_that_breaks_loses_nothing_and_repeats_nothing(
     proxy.close()
 
 
+def test_a_store_that_answers_too_late_loses_nothing(
+    store: Store, timeline: Timeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """§5.11: the link is still there, and what could not be read is read by the next call."""
+    chunk = chronicle.Chronicle.chunk
+
+    async def too_late(*_: Any) -> Any:
+        raise StoreUnavailable("the store did not answer")
+
+    ids = emit(store, 1, 2)
+    with timeline.follow(after=ids[0]) as events:
+        monkeypatch.setattr(chronicle.Chronicle, "chunk", too_late)
+        with pytest.raises(StoreUnavailable):
+            events.next(0)
+        monkeypatch.setattr(chronicle.Chronicle, "chunk", chunk)
+
+        assert texts(events.next(0)) == [2]
+
+
 def test_a_timeline_that_was_begun_anew_is_told_from_its_beginning(
     store: Store, timeline: Timeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
