@@ -74,6 +74,7 @@ class Reader:
             self._run(f"{sys.executable} {name}", promises(source))
 
 
+@pytest.mark.timeout(300)  # some dozens of commands, one after the other
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))
 def test_what_the_page_says_works(page: Path, tmp_path: Path) -> None:
     Reader(page, tmp_path).follow()
