@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from typing import Final
 
 from starlette.requests import Request
@@ -75,9 +74,7 @@ class _EventStream(Response):
         except Over as over:
             await _body(send, EVENT_STREAM.news("closing", over.reason), more=False)
         except TimeoutError:
-            # To one that does not read nothing can be said any more.
-            with suppress(TimeoutError):
-                await _body(send, b"", more=False)
+            return  # to one that does not read nothing can be said any more
 
 
 async def _body(send: Send, body: bytes, *, more: bool = True) -> None:

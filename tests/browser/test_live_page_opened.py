@@ -28,6 +28,12 @@ def served(store: Store) -> Iterator[Served]:
         yield served
 
 
+@pytest.fixture
+def page(served: Served, page: Page) -> Page:
+    """The page is closed ahead of the server, which it would else miss."""
+    return page
+
+
 def opened(page: Page, served: Served, query: str = "") -> Page:
     """Log in, and wait until the page is up to date."""
     page.goto(served.login)
