@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -15,13 +14,13 @@ from attune_dsl.cli import events_keep
 from attune_dsl.cli.errors import OK, did_you_mean
 from attune_dsl.cli.options import Common, common_options, require_subcommand, say
 from attune_dsl.cli.timelines import opened, run_named
+from attune_dsl.store.names import is_event_id
 
 if TYPE_CHECKING:
     from attune_dsl.coordination.timeline import Timeline
     from attune_dsl.events import Event
 
 _COUNT: Final = 20
-_ID: Final = re.compile(r"\d{1,20}(-\d{1,20})?")
 
 
 @click.group("events", invoke_without_command=True)
@@ -52,7 +51,7 @@ def _kinds(ctx: click.Context, parameter: click.Parameter, given: tuple[str, ...
 
 
 def _event_id(ctx: click.Context, parameter: click.Parameter, given: str | None) -> str | None:
-    if given is not None and not _ID.fullmatch(given):
+    if given is not None and not is_event_id(given):
         raise click.BadParameter("this is the id of an event, such as 1763971918123-0", ctx, parameter)
     return given
 

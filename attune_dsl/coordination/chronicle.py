@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
@@ -19,6 +18,7 @@ from attune_dsl.hub.watch import is_behind
 from attune_dsl.store import event_codec
 from attune_dsl.store.connection import ReplyError, batch
 from attune_dsl.store.limits import TIMELINE_COUNT, TIMELINE_LEAST, TIMELINE_MOST
+from attune_dsl.store.names import is_event_id
 from attune_dsl.store.scripts import Command
 
 CHUNK: Final = 1_000
@@ -26,7 +26,6 @@ CHUNK: Final = 1_000
 _FEW: Final = 100
 BEGINNING: Final = "0-0"
 
-_ID: Final = re.compile(r"\d{1,20}(-\d{1,20})?")
 _LAST_NUMBER: Final = 2**64 - 1
 
 
@@ -57,10 +56,13 @@ class Extent(NamedTuple):
     last_id: str
 
     def has_dropped(self, behind: str) -> bool:
-        """Whether entries may have been dropped behind this one; none has been where that is still there itself."""
-        if not self.dropped:
+        """Whether entries may have been dropped behind this one; none has been where that is still there itself.
+
+        A stream that has expired begins anew and has dropped nothing, but then that one is not there any more.
+        """
+        if behind == BEGINNING and not self.dropped:
             return False
-        return is_behind(_before(self.first_id), behind) if self.first_id else is_behind(self.last_id, behind)
+        return is_behind(_before(self.first_id), behind) if self.first_id else is_behind(self.last_id or "0", behind)
 
 
 class Chronicle:
@@ -185,7 +187,7 @@ def checked(event_id: str | None, name: str) -> str | None:
     """Return an event's id in full; ``None`` if there is none. Raises :class:`UsageError` for what is none."""
     if event_id is None:
         return None
-    if not _ID.fullmatch(event_id):
+    if not is_event_id(event_id):
         raise UsageError(f"{name} is {event_id!r}; it must be the id of an event, such as 1763971918123-0")
     return event_id if "-" in event_id else f"{event_id}-0"
 

@@ -91,6 +91,8 @@ class _Followed(Generic[T]):
     def __init__(self, following: Following[T], timeout: float | None) -> None:
         self._following = following
         self._timeout = timeout
+        self._at: T | None = None
+        """What iterating has handed out last, where there is more to hand out."""
         self._closed = False
 
     def close(self) -> None:
@@ -109,7 +111,10 @@ class Followed(_Followed[T]):
 
     def __iter__(self) -> Iterator[T]:
         while news := self.next(self._timeout):
-            yield from news
+            for each in news:
+                self._at = each
+                yield each
+            self._at = None
 
     def __enter__(self) -> Self:
         return self
@@ -130,7 +135,9 @@ class AsyncFollowed(_Followed[T]):
     async def __aiter__(self) -> AsyncIterator[T]:
         while news := await self.next(self._timeout):
             for each in news:
+                self._at = each
                 yield each
+            self._at = None
 
     async def __aenter__(self) -> Self:
         return self

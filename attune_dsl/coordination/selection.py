@@ -8,6 +8,10 @@ from typing import Any, Final
 from attrs import frozen
 
 from attune_dsl.events import Event, EventKind
+from attune_dsl.exceptions import UsageError
+
+KINDS: Final = frozenset(kind.value for kind in EventKind)
+FAMILIES: Final = frozenset(kind.partition(".")[0] for kind in KINDS)
 
 
 @frozen(kw_only=True)
@@ -20,9 +24,18 @@ class Selection:
 
     @classmethod
     def of(cls, kinds: str | Collection[str] | None, agent: str | None, run: str | None) -> Selection:
-        """Return what the arguments of :meth:`attune_dsl.coordination.timeline.Timeline.read` select."""
-        chosen = (kinds,) if isinstance(kinds, str) else kinds
-        return cls(kinds=None if chosen is None else frozenset(map(str, chosen)), agent=agent, run=run)
+        """Return what the arguments of :meth:`attune_dsl.coordination.timeline.Timeline.read` select.
+
+        Raises :class:`UsageError` for a kind that does not exist: it would select nothing, for ever.
+        """
+        if kinds is None:
+            return cls(agent=agent, run=run)
+        chosen = frozenset(map(str, (kinds,) if isinstance(kinds, str) else kinds))
+        if unknown := sorted(chosen - KINDS - FAMILIES):
+            raise UsageError(
+                f"there is no kind {unknown[0]!r}; there are {', '.join(sorted(KINDS))}, and their families"
+            )
+        return cls(kinds=chosen, agent=agent, run=run)
 
     def wants(self, event: Event) -> bool:
         """Whether an event is selected."""

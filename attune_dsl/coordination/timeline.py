@@ -35,7 +35,8 @@ class Timeline(_Telling, BlockingLooking):
 
     Wherever events are chosen, ``kinds`` is one or several kinds, such as ``"signal.sent"``, or families of them, such
     as ``"stage"``; ``agent`` is an agent id, ``run`` a run's id. All that is given has to fit. An event of the kind
-    ``timeline.gap`` says that something is missing where it stands, and is told whatever was chosen.
+    ``timeline.gap`` says that something is missing where it stands, and is told whatever was chosen. A kind that does
+    not exist is a :class:`UsageError`.
 
     >>> with Timeline() as timeline:                                      # doctest: +SKIP
     ...     for event in timeline.read(kinds="stage", agent="release"):
@@ -169,7 +170,7 @@ class Events(Followed[Event]):
     @property
     def last_id(self) -> str:
         """Up to where everything was returned: whoever follows ``after`` it goes on from there."""
-        return self._follower.last_id
+        return self._follower.last_id if self._at is None else self._at.id
 
 
 @final
@@ -183,4 +184,4 @@ class AsyncEvents(AsyncFollowed[Event]):
     @property
     def last_id(self) -> str:
         """See :attr:`Events.last_id`."""
-        return self._follower.last_id
+        return self._follower.last_id if self._at is None else self._at.id

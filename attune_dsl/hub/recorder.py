@@ -196,7 +196,7 @@ class Recorder:
             taken = self._noted[:CHUNK]
             del self._noted[: len(taken)]
             if self._dropped and not self._noted:
-                why = "more happened than could be told to the store"
+                why = "they could not be told to the store"
                 taken.append(("timeline.gap", clock.monotonic(), None, (why, self._dropped)))
                 self._dropped = 0
             if not self._noted:

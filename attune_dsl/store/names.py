@@ -1,7 +1,8 @@
-"""What a name may look like: agents, signal types, keys, namespaces."""
+"""What a name may look like: agents, signal types, keys, namespaces; and what the id of an event looks like."""
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import Final
 
@@ -9,6 +10,8 @@ from attune_dsl.exceptions import InvalidName
 
 NAME_LENGTH: Final = 128
 """Longest name, in characters."""
+
+_EVENT_ID: Final = re.compile(r"[0-9]{1,20}(-[0-9]{1,20})?")
 
 
 def check_name(what: str, name: object) -> str:
@@ -37,6 +40,11 @@ def check_namespace(name: object) -> str:
     if "{" in checked or "}" in checked:
         raise InvalidName(f"namespace {name!r} must not contain '{{' or '}}'")
     return checked
+
+
+def is_event_id(text: str) -> bool:
+    """Whether this may be the id of an event, such as ``1763971918123-0``; the number may be left out."""
+    return _EVENT_ID.fullmatch(text) is not None
 
 
 def _is_clean(name: str) -> bool:

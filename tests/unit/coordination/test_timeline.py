@@ -152,7 +152,7 @@ def test_all_may_be_dropped(store: Store, timeline: Timeline) -> None:
     assert timeline.read(after=ids[-1]) == []
 
 
-@pytest.mark.parametrize("bad", ["yesterday", "", "1-2-3", "1-", "-1", "²"])
+@pytest.mark.parametrize("bad", ["yesterday", "", "1-2-3", "1-", "-1", "²", "\u0661"])
 def test_what_is_no_id_is_refused(timeline: Timeline, bad: str) -> None:
     with pytest.raises(UsageError, match=r"after is .*; it must be the id of an event, such as 17"):
         timeline.read(after=bad)
@@ -161,6 +161,24 @@ def test_what_is_no_id_is_refused(timeline: Timeline, bad: str) -> None:
     with pytest.raises(UsageError, match=r"after is "):
         timeline.follow(after=bad)
     assert open_hubs()[0].watches.cursor == ""
+
+
+@pytest.mark.parametrize("kinds", ["singal", ["stage", "singal"]])
+def test_a_kind_that_does_not_exist_is_refused(timeline: Timeline, kinds: Any) -> None:
+    """It would select nothing, for ever."""
+    for read in (timeline.read, timeline.follow, lambda **chosen: timeline.latest(1, **chosen)):
+        with pytest.raises(UsageError, match=r"there is no kind 'singal'; there are agent\.aborted, "):
+            read(kinds=kinds)
+
+
+def test_a_timeline_that_has_expired_is_a_gap_for_those_who_go_on(store: Store, timeline: Timeline) -> None:
+    """§5.12: it has dropped nothing, but what they know is not there any more."""
+    ids = emit(store, 1)
+    store.redis.delete(f"{store.prefix}timeline")
+    emit(store, 2, 3)
+
+    assert texts(timeline.read(after=ids[0])) == ["timeline.gap", 2, 3]
+    assert texts(timeline.read()) == [2, 3]
 
 
 def test_malformed_entries_are_skipped_alone_counted_and_logged(
@@ -260,6 +278,20 @@ def test_iterating_ends_after_its_time(store: Store, timeline: Timeline) -> None
     emit(store, 1, 2)
 
     assert texts(list(timeline.follow(after="0", timeout=0.05))) == [1, 2]
+
+
+def test_who_stops_iterating_goes_on_behind_the_event_at_hand(store: Store, timeline: Timeline) -> None:
+    """§5.12: also where more came together with it."""
+    ids = emit(store, 1, 2, 3)
+    with timeline.follow(after="0", timeout=0.05) as events:
+        for event in events:
+            assert events.last_id == event.id
+            if event.id == ids[1]:
+                break
+
+    with timeline.follow(after=events.last_id, timeout=0.05) as events:
+        assert texts(list(events)) == [3]
+        assert events.last_id == ids[2]
 
 
 def test_a_follower_that_does_not_come_is_told_all_the_same(
@@ -372,7 +404,7 @@ async def test_async_code_has_the_same(store: Store) -> None:
         await timeline.set_cap(5_000)
         assert await timeline.trim(keep=3) == 1
         async with await timeline.follow(after=ids[1], timeout=0.1) as events:
-            assert texts([event async for event in events]) == [2, 3]
+            assert [(event.id, events.last_id) async for event in events] == [(ids[2], ids[2]), (ids[3], ids[3])]
             assert events.last_id == ids[3]
             waiting = asyncio.create_task(events.next(5))
             emit(store, 4)

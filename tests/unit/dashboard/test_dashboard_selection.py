@@ -20,7 +20,6 @@ from attune_dsl.exceptions import UsageError
         ("kinds=&agent=&run=", ALL),
         ("kinds=stage,signal.sent", Selection(kinds=frozenset({"stage", "signal.sent"}))),
         ("kinds=stage&kinds=emit", Selection(kinds=frozenset({"stage", "emit"}))),
-        ("kinds=approval.asked", Selection(kinds=frozenset({"approval.asked"}))),
         ("agent=r%C3%A9lease&run=4b1f", Selection(agent="rélease", run="4b1f")),
     ],
 )
