@@ -13,6 +13,8 @@ LONGEST: Final = 200
 """Characters that are said of what users wrote."""
 
 _AGES: Final = 1e9
+_ROUNDED: Final = 0.9995
+"""What would be shown as a thousand of the smaller unit is one of the larger."""
 
 
 def say(event: Event) -> str:
@@ -22,11 +24,13 @@ def say(event: Event) -> str:
 
 
 def seconds(value: float) -> str:
-    """Return a duration as people read it: ``3 ms``, ``1.2 s``, ``4 min 5 s``."""
+    """Return a duration as people read it: ``250 µs``, ``3 ms``, ``1.2 s``, ``4 min 5 s``."""
     minute, hour = 60, 3600
     if not 0 <= value < _AGES:  # nan and infinity fail this, too
         return "?"
-    if value < 1:
+    if value < _ROUNDED / 1000:
+        return f"{value * 1e6:.3g} µs"
+    if value < _ROUNDED:
         return f"{value * 1000:.3g} ms"
     if value < minute:
         return f"{value:.3g} s"

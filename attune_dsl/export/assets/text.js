@@ -24,8 +24,8 @@ const make = (tag, attributes = {}, ...children) => {
 const duration = (seconds) => {
   if (!(seconds >= 0) || seconds > 1e12) return "?";
   const digits = (value) => String(Number(value.toPrecision(3)));
-  if (seconds < 1e-3) return `${digits(seconds * 1e6)} µs`;
-  if (seconds < 1) return `${digits(seconds * 1e3)} ms`;
+  if (seconds < 0.9995e-3) return `${digits(seconds * 1e6)} µs`;
+  if (seconds < 0.9995) return `${digits(seconds * 1e3)} ms`;
   if (seconds < 60) return `${digits(seconds)} s`;
   const whole = Math.round(seconds);
   if (seconds < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from a_story import BEGAN, RELEASE, Actor, Teller, a_release
 
 from attune_dsl.events import AgentAbort, AgentJoin, AgentLoss, Emit, Event, Gap, SignalExpired
 from attune_dsl.export import story_of
+from attune_dsl.export.wording import seconds
 
 
 def kinds(events: list[Event]) -> list[tuple[str, str | None]]:
@@ -87,3 +89,20 @@ def test_a_run_that_is_not_there_has_no_story() -> None:
     told.tell(0.0, "emit", Emit(kind="note"), Actor(told, "a", "run-a"))
 
     assert story_of("run-b", told.story()) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (0.00025, "250 µs"),
+        (0.0009996, "1 ms"),
+        (0.0031, "3.1 ms"),
+        (0.9994, "999 ms"),
+        (0.9996, "1 s"),
+        (245.0, "4 min 5 s"),
+        (7265.0, "2 h 1 min"),
+        (float("nan"), "?"),
+    ],
+)
+def test_durations_are_said_as_people_read_them(value: float, words: str) -> None:
+    assert seconds(value) == words
