@@ -13,7 +13,7 @@ from attune_dsl.coordination.advice import describe, on_timeout
 from attune_dsl.coordination.meeting import meet
 from attune_dsl.coordination.outgoing import Outgoing
 from attune_dsl.coordination.signal_type import Named
-from attune_dsl.coordination.terms import ANYBODY, checked, deadline_of, wanted
+from attune_dsl.coordination.terms import ANYBODY, checked, deadline_of, how_many, wanted
 from attune_dsl.exceptions import PayloadInvalid, UsageError
 from attune_dsl.hub.commands import Request
 from attune_dsl.hub.drive import give_way
@@ -239,10 +239,7 @@ class MailOperations:
         timeout: float | None,
     ) -> Collected:
         """See :meth:`Signals.collect`."""
-        if (count is None) == (sources is None):
-            raise UsageError("collect() takes either count= (how many) or sources= (one from each of them)")
-        missing = list(dict.fromkeys(sources or ()))
-        wanted = len(missing) if count is None else count
+        wanted, missing = how_many(count, sources)
         deadline = deadline_of(timeout)
         names, kinds = typed.by_name(types)
         entries: list[tuple[Entry, Signal, float | None]] = []

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from attune_dsl import clock
+from attune_dsl.coordination.terms import parties_of
 from attune_dsl.exceptions import UsageError
 from attune_dsl.hub.barriers import Stand
 from attune_dsl.hub.drive import give_way
@@ -12,7 +13,6 @@ from attune_dsl.hub.endings import Abort, Gone
 from attune_dsl.hub.hub import Hub
 from attune_dsl.hub.member import Member
 from attune_dsl.model import Broken, Reason, Released
-from attune_dsl.store import limits
 from attune_dsl.store.names import check_name
 
 
@@ -28,8 +28,11 @@ async def meet(
 ) -> Released | Broken:
     """See :meth:`Signals.barrier`; ``deadline`` is when ``timeout`` is over, ``stage`` where the agent waits."""
     check_name("barrier", name)
-    meant = _parties(parties, member.agent_id)
-    others = meant - {member.agent_id} if isinstance(meant, frozenset) else frozenset()
+    meant, others = parties_of(parties), frozenset[str]()
+    if isinstance(meant, frozenset):
+        others = meant - {member.agent_id}
+        if len(others) == len(meant):
+            raise UsageError(f"the parties {sorted(meant)} do not include this agent, {member.agent_id!r}")
     stand = Stand(hub.reader.pump, deadline, name, meant, others)
     stand.stage = stage
     if member.stands.setdefault(name, stand) is not stand:
@@ -44,8 +47,7 @@ async def meet(
     finally:
         del member.stands[name]
     if stand.parties_of_others:
-        meet_others = "others" if stand.parties_of_others == stand.count else f"not by {stand.count}"
-        raise UsageError(f"the barrier {name!r} is waited at by {stand.parties_of_others} parties, {meet_others}")
+        raise UsageError(_disagreement(stand))
     if how is None:
         how = Broken(reason=Reason.UNAVAILABLE, by=None, detail=_why_unavailable(hub, member))
     if isinstance(how, Broken):
@@ -58,22 +60,11 @@ async def meet(
     return how
 
 
-def _parties(parties: int | Sequence[str], me: str) -> int | frozenset[str]:
-    """Return how many parties there are, or their names."""
-    if isinstance(parties, bool | str) or not isinstance(parties, int | Collection):
-        raise UsageError(f"barrier(parties=) takes a number, or the agent ids of all parties, not {parties!r}")
-    count = parties if isinstance(parties, int) else len(parties)
-    if not 1 <= count <= limits.PARTIES:
-        raise ValueError(f"there are {count:,} parties; it must be from 1 to {limits.PARTIES:,}")
-    if isinstance(parties, int):
-        return parties
-    names = frozenset(check_name("party", party) for party in parties)
-    if len(names) < count:
-        twice = next(name for name in names if list(parties).count(name) > 1)
-        raise UsageError(f"the parties {list(parties)} name {twice!r} more than once")
-    if me not in names:
-        raise UsageError(f"the parties {sorted(names)} do not include this agent, {me!r}")
-    return names
+def _disagreement(stand: Stand) -> str:
+    there = f"those who stand at the barrier {stand.name!r} wait for {stand.parties_of_others} parties"
+    if stand.parties_of_others != stand.count:
+        return f"{there}, not for {stand.count}; all have to agree on who comes"
+    return f"{there}, as this call does, but not for the same; all have to give the same names, or all just the number"
 
 
 async def _stand(hub: Hub, member: Member, stand: Stand, timeout: float | None) -> Released | Broken | None:

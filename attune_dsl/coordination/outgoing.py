@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from attune_dsl import tracing
+from attune_dsl.coordination.terms import check_ttl
 from attune_dsl.exceptions import MailboxFull
 from attune_dsl.hub.commands import Request
 from attune_dsl.store import codec, limits, scripts
@@ -76,8 +77,7 @@ def encode(
     check_name("signal type", type_)
     if key is not None:
         check_name("key", key)
-    if not 0 < ttl <= limits.SIGNAL_TTL:
-        raise ValueError(f"ttl is {ttl!r}; it must be a positive number of seconds, {limits.SIGNAL_TTL:,} at most")
+    check_ttl(ttl)
     signal = codec.encode_envelope(type_, source, target, payload, tracing.traceparent())
     short = codec.encode_short(type_, target, len(signal)) if len(signal) > limits.TOLD_BYTES else b""
     return Outgoing(source, target, signal, max(1, int(ttl * 1000)), late, key, Told(stage or "", short))

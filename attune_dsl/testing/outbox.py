@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -12,6 +11,7 @@ from attune_dsl import log
 from attune_dsl.coordination import typed
 from attune_dsl.coordination.aborting import check_reason
 from attune_dsl.coordination.signal_type import Named
+from attune_dsl.coordination.terms import check_ttl, deadline_of, how_many, parties_of
 from attune_dsl.exceptions import NotAJsonValue, PayloadInvalid, UsageError
 from attune_dsl.model import Broken, Collected, NoSignal, Reason, Released, Signal
 from attune_dsl.store import codec
@@ -80,8 +80,8 @@ class RecordedOperations:
         check_name("signal type", type_)
         if key is not None:
             check_name("key", key)
-        if ttl is not None and not 0 < ttl < math.inf:
-            raise ValueError(f"ttl is {ttl!r}; it must be a positive number of seconds")
+        if ttl is not None:
+            check_ttl(ttl)
         received = codec.decode_payload(codec.encode_payload(payload))
         if not self._available:
             return ""
@@ -110,6 +110,7 @@ class RecordedOperations:
         return self._take(types, () if source is None else (source,), timeout)
 
     def _take(self, types: Sequence[Named], sources: Sequence[str], timeout: float | None) -> Signal | NoSignal:
+        deadline_of(timeout)
         names, kinds = typed.by_name(types)
         _check(names, sources)
         if not self._available:
@@ -170,6 +171,8 @@ class RecordedOperations:
     async def barrier(self, name: str, *, parties: int | Sequence[str], timeout: float | None) -> Released | Broken:
         """Let everybody pass at once, or break as it was told to."""
         check_name("barrier", name)
+        parties_of(parties)
+        deadline_of(timeout)
         self.barriers.append(name)
         if not self._available:
             return Broken(reason=Reason.UNAVAILABLE, by=None, detail=_UNAVAILABLE.detail)
@@ -189,10 +192,7 @@ class RecordedOperations:
         self, types: Sequence[Named], *, count: int | None, sources: Sequence[str] | None, timeout: float | None
     ) -> Collected:
         """Take many signals, until one wait ends without."""
-        if (count is None) == (sources is None):
-            raise UsageError("collect() takes either count= (how many) or sources= (one from each of them)")
-        missing = list(dict.fromkeys(sources or ()))
-        wanted = len(missing) if count is None else count
+        wanted, missing = how_many(count, sources)
         taken: list[Signal] = []
         while len(taken) < wanted:
             signal = self._take(types, missing, timeout)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -238,6 +239,44 @@ def test_collect_needs_a_number_or_sources(receiver: Peer) -> None:
         receiver.signals.collect("a")
     with pytest.raises(UsageError, match=r"either count= .* or sources="):
         receiver.signals.collect("a", count=1, sources=["x"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "said"),
+    [
+        ({"count": "2"}, UsageError, "takes a whole number, not '2'"),
+        ({"count": True}, UsageError, "takes a whole number, not True"),
+        ({"count": 2.0}, UsageError, "takes a whole number, not 2.0"),
+        ({"count": -1}, ValueError, "count is -1; it must be a whole number from 0 up"),
+        ({"sources": "worker"}, UsageError, "takes a list of agent ids, not 'worker'"),
+        ({"sources": 3}, UsageError, "takes a list of agent ids, not 3"),
+    ],
+)
+def test_a_collect_that_makes_no_sense_says_so(
+    receiver: Peer, arguments: dict[str, Any], kind: type[Exception], said: str
+) -> None:
+    """§5.5: one name is no list of its letters, and nothing is taken."""
+    with pytest.raises(kind, match=said):
+        receiver.signals.collect(**arguments)
+
+    assert len(receiver.signals.pending()) == 5
+
+
+@pytest.mark.parametrize("timeout", [-1, float("nan"), "3", [1], "inf"])
+def test_a_timeout_that_is_no_time_is_refused(receiver: Peer, timeout: Any) -> None:
+    """§5.5: wherever something waits, and what is there stays."""
+    said = re.escape(f"timeout is {timeout!r}; it must be a number of seconds from 0 up")
+    calls: list[Callable[[], object]] = [
+        lambda: receiver.signals.wait("a", timeout=timeout),
+        lambda: receiver.signals.collect("a", count=1, timeout=timeout),
+        lambda: list(receiver.signals.listen("a", timeout=timeout)),
+        lambda: receiver.signals.barrier("gate", 1, timeout=timeout),
+    ]
+    for call in calls:
+        with pytest.raises(ValueError, match=said):
+            call()
+
+    assert len(receiver.signals.pending()) == 5
 
 
 def test_listen_takes_one_after_the_other(receiver: Peer, peers: Peers) -> None:

@@ -171,8 +171,16 @@ def test_what_a_real_send_refuses_is_refused() -> None:
         fake.send("x", target="y", key="\n")
     with pytest.raises(InvalidName, match="source"):
         fake.wait("x", source="")
-    with pytest.raises(ValueError, match="ttl"):
-        fake.send("x", target="y", ttl=0)
+    for ttl in (0, 1e15):
+        with pytest.raises(ValueError, match="ttl"):
+            fake.send("x", target="y", ttl=ttl)
+    for wait in (fake.wait, lambda timeout: fake.barrier("x", 2, timeout)):
+        with pytest.raises(ValueError, match="timeout is -1"):
+            wait(timeout=-1)
+    with pytest.raises(UsageError, match=r"collect\(sources=\) takes a list"):
+        fake.collect("x", sources="me")
+    with pytest.raises(UsageError, match=r"barrier\(parties=\) takes a number"):
+        fake.barrier("x", parties="me")
     assert fake.sent == []
 
 
