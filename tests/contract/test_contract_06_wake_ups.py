@@ -209,6 +209,7 @@ def test_a_wait_sends_a_fixed_number_of_commands(
         before = len(proxy.sent)
         a.signals.wait("never", timeout=timeout)
         wait_until(lambda: not a.member.recorder._noted)  # the timeline is told of it
+        a.signals.peek()  # behind that: when it is answered, the proxy has counted both
         return len(proxy.sent) - before
 
     sent_by_a_wait(0.2)

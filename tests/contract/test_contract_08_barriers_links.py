@@ -90,7 +90,7 @@ def test_an_arrival_whose_reply_is_lost_counts_once(proxy: Proxy, far: Peer, nea
     if how == "released":
         found = near.signals.barrier("gate", 2)
     elif how == "broken":
-        with pytest.raises(Exception, match="by 2 parties"):
+        with pytest.raises(Exception, match="wait for 2 parties, not for 3"):
             near.signals.barrier("gate", 3)
         near.signals.abort("enough", "far")
     proxy.revive()

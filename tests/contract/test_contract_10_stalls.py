@@ -45,7 +45,8 @@ def test_a_stalled_agent_says_since_when_and_what_it_last_did(store: Store, peer
     (listed,) = follower.monitor.agents(status="stalled")
     assert (listed.agent_id, listed.stalled_at) == ("me", record.stalled_at)
     assert listed.progress_age is not None
-    assert [a.agent_id for a in follower.monitor.stale(STALL)] == ["me"]
+    # Soon: what the agent's process knows of the server's clock is as exact as its last answer was quick.
+    wait_until(lambda: [a.agent_id for a in follower.monitor.stale(STALL)] == ["me"])
     assert follower.monitor.stale(1000) == []
     assert follower.monitor.counts()["stalled"] == 1
     assert follower.monitor.counts()["running"] == 0
