@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 from rich.table import Table
 from rich.text import Text
 
 from attune_dsl.cli import formats
 from attune_dsl.cli.columns import Column, table
-from attune_dsl.cli.signal_json import encode
+from attune_dsl.cli.signal_json import encode, signal_object
+from attune_dsl.events import Event, SignalSent
 from attune_dsl.hub.mailbox import Entry
 from attune_dsl.model import Signal
 
@@ -48,12 +49,45 @@ def _cells(entry: Entry, now: float) -> list[Text]:
 
 def payload(signal: Signal) -> str:
     """Return a payload as JSON on one line, shortened; nothing for none."""
-    return "" if signal.payload is None else formats.one_line(encode(signal.payload).decode(), _PAYLOAD)
+    return _shortened(signal.payload)
 
 
-def sent_line(signal: Signal, *, unicode: bool, dated: bool = True) -> str:
+def _shortened(value: Any) -> str:
+    return "" if value is None else formats.one_line(encode(value).decode(), _PAYLOAD)
+
+
+class Told(NamedTuple):
+    """A signal as ``tail`` shows it: ``text`` is what people see of its payload, ``facts`` what programs get."""
+
+    sent_at: float
+    type: str
+    source: str
+    target: str | None
+    text: str
+    facts: dict[str, Any]
+
+
+def told_of(signal: Signal) -> Told:
+    """Return a signal that stands in a mailbox, or in the broadcasts."""
+    return Told(signal.sent_at, signal.type, signal.source, signal.target, payload(signal), signal_object(signal))
+
+
+def told_sent(event: Event) -> Told | None:
+    """Return the signal that the timeline tells of; ``None`` if an event is about something else."""
+    sent = event.data
+    if not isinstance(sent, SignalSent):
+        return None
+    source = event.agent or ""
+    facts: dict[str, Any] = {"id": sent.id, "type": sent.type, "source": source, "target": sent.target}
+    known = {"payload": sent.payload} if sent.has_payload else {}
+    facts |= {**known, "sent_at": event.at, "size": sent.size}
+    text = _shortened(sent.payload) if sent.has_payload else formats.size(sent.size)
+    return Told(event.at, sent.type, source, sent.target, text, facts)
+
+
+def sent_line(told: Told, *, unicode: bool, dated: bool = True) -> str:
     """Describe a signal on one line, for ``tail``; not ``dated`` it begins with the time of day alone."""
-    moment = formats.moment(signal.sent_at)
-    way = f"{signal.source} {'→' if unicode else '->'} {signal.target or 'all'}"
-    facts = [formats.one_line(fact, 300) for fact in (signal.type, way, payload(signal)) if fact]
+    moment = formats.moment(told.sent_at)
+    way = f"{told.source} {'→' if unicode else '->'} {told.target or 'all'}"
+    facts = [formats.one_line(fact, 300) for fact in (told.type, way, told.text) if fact]
     return "  ".join([moment if dated else moment.partition(" ")[2], *facts])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from attune_dsl.cli import signals_look, signals_wait
+from attune_dsl.cli import signals_look, signals_tail, signals_wait
 from attune_dsl.cli.acting import entered, explained, token_for
 from attune_dsl.cli.errors import OK, Unavailable, UsageError
 from attune_dsl.cli.options import Common, common_options, require_subcommand
@@ -32,7 +32,7 @@ def command(ctx: click.Context) -> None:
 
 
 command.add_command(signals_wait.wait)
-for _each in (signals_look.pending, signals_look.tail, signals_look.clear):
+for _each in (signals_look.pending, signals_tail.tail, signals_look.clear):
     command.add_command(_each)
 
 
@@ -100,9 +100,14 @@ def _read(payload: str | None) -> Any:
     import json
 
     try:
-        return None if payload is None else json.loads(payload)
+        return None if payload is None else json.loads(payload, parse_constant=_refuse)
     except ValueError as error:
         raise UsageError(f"--payload is not JSON: {error}; text is written as '\"text\"'") from None
+
+
+def _refuse(constant: str) -> None:
+    """Python's reader knows more numbers than JSON."""
+    raise ValueError(f"there is no number {constant}")
 
 
 def _send(common: Common, agent_id: str | None, described: dict[str, Any], send: Send) -> int:

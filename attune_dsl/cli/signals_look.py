@@ -1,11 +1,11 @@
-"""``attune-dsl signals pending``, ``clear`` and ``tail``: what waits for an agent, and what is sent to it."""
+"""``attune-dsl signals pending`` and ``clear``: what waits for an agent."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -14,19 +14,26 @@ from attune_dsl.cli.errors import OK, UsageError
 from attune_dsl.cli.options import Common, common_options, say
 
 if TYPE_CHECKING:
-    from attune_dsl.coordination.arrivals import Arrivals
     from attune_dsl.coordination.stored_mail import StoredMail
     from attune_dsl.hub.mailbox import Entry
-    from attune_dsl.model import Signal
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 _types = click.argument("types", metavar="[TYPE]...", nargs=-1)
-_agent_id = click.option("--agent-id", metavar="NAME", help="Whose mailbox; under exec, the command's own.")
+
+
+def agent_option(text: str) -> Callable[[Command], Command]:
+    """Return the option that says whose mailbox is meant; its longer name is that of the commands that act as one."""
+    return click.option("--agent", "--agent-id", "agent_id", metavar="NAME", help=text)
+
+
+_agent = agent_option("Whose mailbox; under exec, the command's own.")
 _source = click.option("--source", metavar="AGENT", help="Only signals from this agent.")
 
 
 @click.command(short_help="Show what waits for an agent.")
 @_types
-@_agent_id
+@_agent
 @_source
 @common_options
 def pending(common: Common, types: tuple[str, ...], agent_id: str | None, source: str | None) -> int:
@@ -34,9 +41,9 @@ def pending(common: Common, types: tuple[str, ...], agent_id: str | None, source
 
     Exit codes: 0, also if nothing waits; 2 wrong usage, 7 the store cannot be reached.
     """
-    agent_id = named(agent_id)
-    with _mailbox(common, agent_id) as mail:
-        entries, now = _look(mail, types, source)
+    agent_id = named(agent_id, "--agent")
+    with mailbox(common, agent_id) as mail:
+        entries, now = look(mail, types, source)
         skipped = mail.hub.entries.skipped
         where = f"{agent_id!r} in namespace {mail.hub.namespace}, store {mail.hub.server.label}"
     if common.as_json:
@@ -57,7 +64,7 @@ def pending(common: Common, types: tuple[str, ...], agent_id: str | None, source
 
 @click.command(short_help="Take what waits for an agent, and forget it.")
 @_types
-@_agent_id
+@_agent
 @_source
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @common_options
@@ -69,10 +76,10 @@ def clear(common: Common, types: tuple[str, ...], agent_id: str | None, source: 
     Exit codes: 0 cleared, also if nothing waited; 1 the agent lives, or you did not agree; 2 wrong usage, 7 the store
     cannot be reached.
     """
-    agent_id = named(agent_id)
+    agent_id = named(agent_id, "--agent")
     acted_for = token_for(agent_id)
-    with _mailbox(common, agent_id) as mail:
-        found = _look(mail, types, source)[0]
+    with mailbox(common, agent_id) as mail:
+        found = look(mail, types, source)[0]
         if found and not yes:
             _confirm(f"Forget what waits{_of(types, source)} for {agent_id!r} ({len(found):,})?")
         if not found:
@@ -88,32 +95,8 @@ def clear(common: Common, types: tuple[str, ...], agent_id: str | None, source: 
     return OK
 
 
-@click.command(short_help="Show signals as they are sent to an agent.")
-@click.option("--agent", metavar="NAME", help="Whose mailbox; under exec, the command's own.")
-@click.option("--type", "types", metavar="TYPE", multiple=True, help="Only of this type; may be given several times.")
-@common_options
-def tail(common: Common, agent: str | None, types: tuple[str, ...]) -> int:
-    """Show signals as they are sent to an agent, broadcasts too, until Ctrl-C. None is taken.
-
-    What waits already is shown by "signals pending".
-
-    Exit codes: 0 ended by Ctrl-C; 2 wrong usage, 7 the store cannot be reached.
-    """
-    if agent is None and token_for(None) is None:
-        raise UsageError("whose signals? Name the agent: --agent NAME; a whole namespace cannot be followed yet")
-    agent = named(agent, "--agent")
-    with suppress(KeyboardInterrupt), _mailbox(common, agent) as mail:
-        _look(mail, types, None)  # names are checked, and what the agent may see is known
-        with _arrivals(mail) as arrivals:
-            if sys.stderr.isatty():
-                where = f"namespace {mail.hub.namespace}, store {mail.hub.server.label}"
-                say(f"signals to {agent!r} in {where}; Ctrl-C ends")
-            _tail(mail, arrivals, types, _writer(as_json=common.as_json))
-    return OK
-
-
 @contextmanager
-def _mailbox(common: Common, agent_id: str) -> Iterator[StoredMail]:
+def mailbox(common: Common, agent_id: str) -> Iterator[StoredMail]:
     """Connect to look into an agent's mailbox."""
     from attune_dsl.cli.logs import show_warnings
     from attune_dsl.coordination.stored_mail import StoredMail
@@ -128,7 +111,8 @@ def _mailbox(common: Common, agent_id: str) -> Iterator[StoredMail]:
             drive(mail.close())
 
 
-def _look(mail: StoredMail, types: Sequence[str], source: str | None) -> tuple[list[Entry], float]:
+def look(mail: StoredMail, types: Sequence[str], source: str | None) -> tuple[list[Entry], float]:
+    """Return the signals that wait, and the time by the server's clock. Raises :class:`InvalidName`."""
     from attune_dsl.coordination.stored_mail import wanted
     from attune_dsl.hub.drive import drive
 
@@ -165,40 +149,3 @@ def _clear_as(agent_id: str, common: Common, types: Sequence[str], source: str |
         return count
 
     return drive(cleared())
-
-
-def _writer(*, as_json: bool) -> Callable[[Signal], None]:
-    from rich.console import Console
-
-    from attune_dsl.cli.signal_json import encode, signal_object
-    from attune_dsl.cli.signal_table import sent_line
-    from attune_dsl.cli.style import has_unicode
-
-    console = Console(highlight=False)
-    unicode = has_unicode(console)
-
-    def write(signal: Signal) -> None:
-        if as_json:
-            click.echo(encode(signal_object(signal)))
-        elif console.is_terminal:
-            console.print(
-                sent_line(signal, unicode=unicode, dated=False), markup=False, no_wrap=True, overflow="ellipsis"
-            )
-        else:
-            click.echo(sent_line(signal, unicode=unicode))
-
-    return write
-
-
-def _arrivals(mail: StoredMail) -> AbstractContextManager[Arrivals]:
-    from attune_dsl.coordination.arrivals import Arrivals
-
-    return closing(Arrivals(mail.hub, mail.streams))
-
-
-def _tail(mail: StoredMail, arrivals: Arrivals, types: Sequence[str], write: Callable[[Signal], None]) -> None:
-    while arrived := arrivals.next(None):
-        entries = [entry for each in arrived if (entry := mail.arrived(each)) is not None]
-        for entry in sorted(entries, key=lambda entry: entry.signal.order):
-            if not types or entry.signal.type in types:
-                write(entry.signal)

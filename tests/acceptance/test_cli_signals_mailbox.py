@@ -40,11 +40,11 @@ def dead_url() -> str:
 
 
 def pending(ex: Exec, *arguments: str, agent_id: str = "bob") -> Ended:  # noqa: F811
-    return ex.cli("signals", "pending", *arguments, "--agent-id", agent_id)
+    return ex.cli("signals", "pending", *arguments, "--agent", agent_id)
 
 
 def clear(ex: Exec, *arguments: str, agent_id: str = "bob") -> Ended:  # noqa: F811
-    return ex.cli("signals", "clear", *arguments, "--agent-id", agent_id)
+    return ex.cli("signals", "clear", *arguments, "--agent", agent_id)
 
 
 def payloads(ended: Ended) -> list[object]:
@@ -212,6 +212,45 @@ def test_tail_of_one_type_as_lines(ex: Exec, ann: Joined) -> None:  # noqa: F811
 
 
 @embedded
+def test_tail_of_a_whole_namespace(ex: Exec, ann: Joined, store: Store) -> None:  # noqa: F811
+    """Whoever sends to whomever; of a long signal how large it is; no other event, and no other namespace."""
+    ann.signals.send("early", "bob")
+    with ex.cli.start("signals", "tail", "--json") as tail, join("cid", store.address, store.namespace) as cid:
+        _until_it_reads(ex)
+        with join("ann", store.address, "elsewhere") as other:
+            other.signals.send("else", "bob")
+        sent = [ann.signals.send("go", "bob", {"n": 1}), cid.signals.send("big", "ann", "x" * 2000)]
+        sent.append(ann.signals.broadcast("end"))
+        tail.says('"type":"end"')
+        assert [each.type for each in cid.signals.pending()] == ["end"]
+        tail.interrupt(signal.SIGINT)
+        ended = tail.end()
+
+    told = [json.loads(line) for line in tail.heard]
+    assert (ended.code, ended.err) == (0, "")
+    assert [each["id"] for each in told] == sent
+    assert list(told[0]) == ["id", "type", "source", "target", "payload", "sent_at", "size"]
+    assert [(each["source"], each["target"]) for each in told] == [("ann", "bob"), ("cid", "ann"), ("ann", None)]
+    assert (told[0]["payload"], "payload" in told[1], told[1]["size"] > 2000) == ({"n": 1}, False, True)
+
+
+@embedded
+def test_tail_of_a_whole_namespace_as_lines(ex: Exec, ann: Joined) -> None:  # noqa: F811
+    with ex.cli.start("signals", "tail", "--type", "go", "--type", "stop") as tail:
+        _until_it_reads(ex)
+        ex.store.redis.xadd(f"{ex.store.prefix}timeline", {"kind": "signal.sent", "agent": "eve", "data": "{"})
+        ann.signals.send("else", "bob")
+        ann.signals.send("go", "bob", "x" * 2000)
+        ann.signals.broadcast("stop", [1])
+        tail.says("stop")
+
+    assert [line.split("  ")[1:] for line in tail.heard] == [
+        ["go", "ann → bob", "2.0 KiB\n"],
+        ["stop", "ann → all", "[1]\n"],
+    ]
+
+
+@embedded
 def test_tail_fits_a_narrow_terminal(ex: Exec, ann: Joined) -> None:  # noqa: F811
     with Terminal(ex.cli, 40, "signals", "tail", "--agent", "bob") as terminal:
         terminal.until("Ctrl-C ends")
@@ -229,12 +268,7 @@ def test_whose_signals_has_to_be_said(ex: Exec) -> None:  # noqa: F811
     for command in ("pending", "clear"):
         ended = ex.cli("signals", command)
         assert (ended.code, ended.out) == (2, "")
-        assert ended.error.startswith("error: whose mailbox? Name the agent: --agent-id NAME")
-    tail = ex.cli("signals", "tail")
-    assert (tail.code, tail.out) == (2, "")
-    assert tail.error == (
-        "error: whose signals? Name the agent: --agent NAME; a whole namespace cannot be followed yet"
-    )
+        assert ended.error.startswith("error: whose mailbox? Name the agent: --agent NAME")
 
 
 @embedded
@@ -245,6 +279,7 @@ def test_whose_signals_has_to_be_said(ex: Exec) -> None:  # noqa: F811
         (("pending", "", "--agent-id", "bob"), "signal type '' must be"),
         (("clear", "--agent-id", "bob", "--source", "a\nb"), "source 'a\\nb' must be"),
         (("tail", "--agent", "bob", "--type", ""), "signal type '' must be"),
+        (("tail", "--type", ""), "signal type '' must be"),
     ],
 )
 def test_a_wrong_use_is_told(ex: Exec, arguments: tuple[str, ...], error: str) -> None:  # noqa: F811
@@ -254,14 +289,22 @@ def test_a_wrong_use_is_told(ex: Exec, arguments: tuple[str, ...], error: str) -
     assert ended.error.startswith(f"error: {error}")
 
 
-def test_without_a_store_there_is_nothing_to_see(cli: Cli, dead_url: str) -> None:  # noqa: F811
-    for command in (("pending", "--agent-id"), ("clear", "--agent-id"), ("tail", "--agent")):
-        ended = cli("signals", *command, "bob", "--store", dead_url)
+@pytest.mark.parametrize("option", ["--agent", "--agent-id"])
+@pytest.mark.parametrize("command", ["pending", "clear", "tail"])
+def test_without_a_store_there_is_nothing_to_see(cli: Cli, dead_url: str, command: str, option: str) -> None:  # noqa: F811
+    ended = cli("signals", command, option, "bob", "--store", dead_url)
 
-        assert (ended.code, ended.out, len(ended.err.splitlines())) == (7, "", 1)
-        assert f"the mailbox of 'bob' was not read: the store {dead_url} cannot be reached" in ended.error
+    assert (ended.code, ended.out, len(ended.err.splitlines())) == (7, "", 1)
+    assert f"the mailbox of 'bob' was not read: the store {dead_url} cannot be reached" in ended.error
+
+
+def test_without_a_store_nothing_is_sent_that_could_be_seen(cli: Cli, dead_url: str) -> None:  # noqa: F811
+    ended = cli("signals", "tail", "--store", dead_url)
+
+    assert (ended.code, ended.out, len(ended.err.splitlines())) == (7, "", 1)
+    assert f"the signals were not read: the store {dead_url} cannot be reached" in ended.error
 
 
 def _until_it_reads(ex: Exec) -> None:  # noqa: F811
-    """Wait until three read: the hub of this process, that of ``tail``, and ``tail`` for the mailbox."""
+    """Wait until so many read: the hub of this process, that of ``tail``, and ``tail`` itself."""
     ex._wait_until(lambda: ex.store.redis.info("clients")["blocked_clients"] == 3)  # type: ignore[index]

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from attune_dsl.cli import formats
 from attune_dsl.cli.signal_json import signal_object
-from attune_dsl.cli.signal_table import sent_line, signal_table
+from attune_dsl.cli.signal_table import sent_line, signal_table, told_of
 from attune_dsl.hub.mailbox import Entry
 from attune_dsl.model import Signal
 
@@ -78,13 +78,13 @@ def test_what_others_wrote_cannot_move_the_cursor() -> None:
     ],
 )
 def test_a_line_says_what_was_sent(sent: Signal, line: str) -> None:
-    assert sent_line(sent, unicode=True) == f"{formats.moment(NOW - 65)}  {line}"
-    assert sent_line(sent, unicode=False, dated=False).endswith(line.replace("→", "->"))
-    assert sent_line(sent, unicode=True, dated=False).startswith(formats.moment(NOW - 65).split()[1])
+    assert sent_line(told_of(sent), unicode=True) == f"{formats.moment(NOW - 65)}  {line}"
+    assert sent_line(told_of(sent), unicode=False, dated=False).endswith(line.replace("→", "->"))
+    assert sent_line(told_of(sent), unicode=True, dated=False).startswith(formats.moment(NOW - 65).split()[1])
 
 
 def test_a_long_payload_is_shortened() -> None:
-    assert len(sent_line(ORDER, unicode=True)) < 300
+    assert len(sent_line(told_of(ORDER), unicode=True)) < 300
 
 
 def test_programs_get_the_whole_of_it() -> None:
