@@ -34,9 +34,10 @@ def slept_on() -> Iterator[list[Waiter]]:
     original = MailOperations._await
 
     async def watched(self: MailOperations, waiter: Waiter, **how: Any) -> bool:
-        patient = waiter.deadline is not None and waiter.deadline - clock.monotonic() > 4
+        deadline = waiter.deadline  # its own: one that is broken off has an earlier one afterwards
+        patient = deadline is not None and deadline - clock.monotonic() > 4
         found = await original(self, waiter, **how)
-        is_over = waiter.deadline is not None and waiter.deadline <= clock.monotonic()
+        is_over = deadline is not None and deadline <= clock.monotonic()
         if patient and is_over and not waiter.ending:
             slept.append(waiter)
         return found

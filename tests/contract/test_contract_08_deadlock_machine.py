@@ -351,5 +351,9 @@ def explore(store: Store, examples: int, steps: int) -> int:
 def test_an_alarm_is_raised_exactly_where_there_is_a_deadlock(store: Store, shrink: Callable[[str, int], None]) -> None:
     """§5.8: on both servers; hypothesis prints how to repeat what fails."""
     shrink("FRESH", 3_600_000)  # the machine may be slow
-    found = explore(store, *((80, 40) if store.kind == "memory" else (100, 40)))
+    found = 0
+    for _ in range(3):  # what hypothesis chooses may be dull for once
+        found += explore(store, *((80, 40) if store.kind == "memory" else (100, 40)))
+        if found > 10:
+            break
     assert found > 10, "nothing was tried that matters"
