@@ -64,8 +64,7 @@ def command(common: Common, agent_ids: tuple[str, ...], reason: str, is_for_all:
 
 def _check(names: Sequence[str], reason: str, *, is_for_all: bool) -> None:
     """Raise for a wrong command line before anybody is asked."""
-    from attune_dsl.coordination.aborting import check_reason
-    from attune_dsl.store.names import check_name
+    from attune_dsl.store.names import check_name, check_reason
 
     if is_for_all and names:
         raise UsageError("--all asks all that live now; leave out the names, or --all")

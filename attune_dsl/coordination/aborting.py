@@ -8,7 +8,7 @@ from attune_dsl import log
 from attune_dsl.hub.hub import Hub
 from attune_dsl.hub.member import Member
 from attune_dsl.store import limits, scripts
-from attune_dsl.store.names import check_name
+from attune_dsl.store.names import check_name, check_reason
 
 
 async def abort(
@@ -38,15 +38,6 @@ def check(reason: str, target: str | None) -> None:
     check_reason(reason)
     if target is not None:
         check_name("target", target)
-
-
-def check_reason(reason: str) -> str:
-    """Return the reason of an abort. Raises ``ValueError`` for one that is empty, too long or not encodable."""
-    if not isinstance(reason, str) or not reason.strip() or len(reason) > limits.REASON_LENGTH:
-        shown = f"{len(reason):,}" if isinstance(reason, str) and reason.strip() else repr(reason)
-        raise ValueError(f"the reason of an abort is a text of 1 to {limits.REASON_LENGTH:,} characters, not {shown}")
-    reason.encode()  # a lone surrogate could not be sent: UnicodeEncodeError is a ValueError
-    return reason
 
 
 async def _ask(hub: Hub, names: list[str], reason: str, sender: Member | None, by: str, *, leases: bool) -> Any:

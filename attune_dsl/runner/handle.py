@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from attune_dsl.exceptions import BlockingCallInLoop, RunAborted
 from attune_dsl.model import AgentStatus
 from attune_dsl.runner.loops import running_loop
+from attune_dsl.store.names import check_reason
 
 if TYPE_CHECKING:
     from asyncio import Task
@@ -91,8 +92,10 @@ class RunHandle(Generic[R]):
 
         An async run is cancelled at once; a sync one stops when it next calls a stage or its context, because a
         thread cannot be stopped from outside. A run that has ended stays as it ended.
+
+        ``reason`` is for people: a text of at most 1,000 characters, else ``ValueError``; empty, a general one is used.
         """
-        self.run.stop.request(reason or "aborted by its handle")
+        self.run.stop.request("aborted by its handle" if reason == "" else check_reason(reason))
 
     @contextmanager
     def finishing(self) -> Iterator[None]:

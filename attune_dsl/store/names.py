@@ -1,4 +1,4 @@
-"""What a name may look like: agents, signal types, keys, namespaces; and what the id of an event looks like."""
+"""What a name may look like: agents, signal types, keys, namespaces; an event's id; the reason of an abort."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Final
 
 from attune_dsl.exceptions import InvalidName
+from attune_dsl.store import limits
 
 NAME_LENGTH: Final = 128
 """Longest name, in characters."""
@@ -45,6 +46,15 @@ def check_namespace(name: object) -> str:
 def is_event_id(text: str) -> bool:
     """Whether this may be the id of an event, such as ``1763971918123-0``; the number may be left out."""
     return _EVENT_ID.fullmatch(text) is not None
+
+
+def check_reason(reason: str) -> str:
+    """Return the reason of an abort. Raises ``ValueError`` for one that is empty, too long or not encodable."""
+    if not isinstance(reason, str) or not reason.strip() or len(reason) > limits.REASON_LENGTH:
+        shown = f"{len(reason):,}" if isinstance(reason, str) and reason.strip() else repr(reason)
+        raise ValueError(f"the reason of an abort is a text of 1 to {limits.REASON_LENGTH:,} characters, not {shown}")
+    reason.encode()  # a lone surrogate could not be sent: UnicodeEncodeError is a ValueError
+    return reason
 
 
 def _is_clean(name: str) -> bool:

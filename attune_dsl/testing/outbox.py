@@ -9,13 +9,12 @@ from attrs import evolve, frozen
 
 from attune_dsl import log
 from attune_dsl.coordination import typed
-from attune_dsl.coordination.aborting import check_reason
 from attune_dsl.coordination.signal_type import Named
 from attune_dsl.coordination.terms import check_ttl, deadline_of, how_many, parties_of
 from attune_dsl.exceptions import NotAJsonValue, PayloadInvalid, UsageError
 from attune_dsl.model import Broken, Collected, NoSignal, Reason, Released, Signal
 from attune_dsl.store import codec
-from attune_dsl.store.names import check_name
+from attune_dsl.store.names import check_name, check_reason
 
 _PATIENCE: Final = 1_000
 """Waits in a row that may find nothing. A loop that waits until something comes would else never end."""

@@ -151,6 +151,17 @@ def test_context_variables_follow_into_what_is_started():
     assert [handle.wait().value for handle in handles] == ["seen", "seen"]
 
 
+@pytest.mark.parametrize("reason", ["  ", "x" * 1_001, "\ud800", 5, None])
+def test_a_reason_that_is_none_is_refused_and_nothing_stops(reason):
+    gate = Gate()
+    handle = Runner().start(gated, gate)
+    gate.entered.wait(10)
+    with pytest.raises(ValueError, match=r"the reason of an abort is a text|surrogates not allowed"):
+        handle.abort(reason)
+    gate.opened.set()
+    assert handle.wait(10).status is AgentStatus.COMPLETED
+
+
 def test_a_sync_run_that_is_aborted_stops_at_its_next_call():
     gate = Gate()
     handle = Runner().start(gated, gate)
