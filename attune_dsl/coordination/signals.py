@@ -144,6 +144,9 @@ class Signals(Injectable):
         started yet is waited for, unless ``require_alive`` is true: then the wait ends at once if it does not live.
         ``deadlock``, if it is part of a circle of agents that wait for each other and do nothing else, and would be
         over first, or came last; ``deadlock=False`` for an agent whose own threads or tasks can still act.
+
+        Raises ``ValueError`` for a ``timeout`` that is no time, :class:`UsageError` for ``require_alive`` without a
+        ``source``, and :class:`InvalidName`.
         """
         return drive(
             self._operations.wait(types, source=source, timeout=timeout, require_alive=require_alive, deadlock=deadlock)
@@ -213,6 +216,9 @@ class Signals(Injectable):
         """Gather ``count`` signals, or one from each of ``sources``, within ``timeout`` seconds over all.
 
         The result is false in a condition if some are missing, and names the sources that are.
+
+        Raises :class:`UsageError` unless exactly one of ``count`` and ``sources`` is given, a whole number or a list,
+        ``ValueError`` for a ``count`` below 0 or a ``timeout`` that is no time, and :class:`InvalidName`.
         """
         return drive(self._operations.collect(types, count=count, sources=sources, timeout=timeout))
 
