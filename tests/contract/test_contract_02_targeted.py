@@ -277,7 +277,7 @@ def test_exactly_once_over_many_reconnects(peers: Peers, proxy: Proxy) -> None:
 
     def take() -> None:
         while len(got) < count:
-            if signal := receiver.signals.wait("job", timeout=5):
+            if signal := receiver.signals.wait("job", timeout=30):
                 got.append(signal.payload["n"])
 
     thread = threading.Thread(target=take)
@@ -286,7 +286,7 @@ def test_exactly_once_over_many_reconnects(peers: Peers, proxy: Proxy) -> None:
         sender.signals.send("job", None if n % 5 == 0 else "receiver", {"n": n, "body": BIG if n % 9 == 0 else ""})
         if n % 10 == 9:
             proxy.cut()
-    thread.join(20)
+    thread.join(40)
 
     assert Counter(got) == Counter(range(count))
     assert got == list(range(count))
