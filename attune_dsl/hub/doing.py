@@ -140,6 +140,11 @@ class Doing:
             self.is_changed = True
             self._listener.status_soon()
 
+    def start_over(self) -> None:
+        """The agent is another incarnation: that it is stalled was told of the one before, and is to be told anew."""
+        self._was_stalled = False
+        self._say()
+
     @property
     def progress(self) -> float:
         """How far the agent is, from 0 to 1."""

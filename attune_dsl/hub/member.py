@@ -144,7 +144,9 @@ class Member:
         """The store has made the member the owner of its id, over this link."""
         self.since = min(self.since or epoch, epoch)
         self.block_told = None
-        self.was_lost = self.was_lost or self.epoch not in {0, epoch}
+        if self.epoch not in {0, epoch}:
+            self.was_lost = True
+            self.doing.start_over()
         self.epoch, self.owner, self.died_at = epoch, f"{epoch}@{link}", died_at
         self.receives = self.profile.has_mailbox
         self.is_new = self._rows_are_sure = False

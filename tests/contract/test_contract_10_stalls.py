@@ -187,6 +187,38 @@ def test_a_lost_agent_is_no_longer_stalled(store: Store, peers: Peers, proxy: Pr
     assert follower.monitor.counts()["lost"] == 1
 
 
+@pytest.mark.parametrize("moves", [False, True])
+def test_one_that_comes_back_from_a_loss_is_stalled_as_before(
+    store: Store, peers: Peers, proxy: Proxy, follow: Follow, moves: bool
+) -> None:
+    """§5.10, §2: the new incarnation is told to be stalled as well, and resumes; unless it had moved meanwhile."""
+    follower = follow()
+    peers.join("other", url=peers.elsewhere(), heartbeat=Heartbeat(interval=0.1, ttl=30))
+    peer = peers.join("me", url=proxy.url, heartbeat=Heartbeat(interval=0.1, ttl=0.6, stall_after=STALL))
+    peer.agent.touch("build", 0.4)
+    follower.until(ChangeKind.STALLED, "me")
+    proxy.die()
+    follower.until(ChangeKind.LOST, "me")
+    if moves:
+        peer.agent.touch("pack", 0.5)
+        peer.member.doing._limit = peer.member.doing._own_limit = 30.0
+
+    proxy.revive()
+    follower.until(ChangeKind.JOINED, "me", count=2)
+    if moves:
+        wait_until(lambda: not peer.member.doing.is_changed)
+    else:
+        follower.until(ChangeKind.STALLED, "me", count=2)
+        peer.agent.touch("pack", 0.5)
+        follower.until(ChangeKind.RESUMED, "me")
+
+    resumed = [] if moves else [ChangeKind.STALLED, ChangeKind.RESUMED]
+    first = [ChangeKind.JOINED, ChangeKind.STALLED, ChangeKind.LOST]
+    assert follower.kinds("me") == [*first, ChangeKind.JOINED, *resumed]
+    wait_until(lambda: follower.monitor.agent("me").stage == "pack")  # type: ignore[union-attr]
+    assert follower.monitor.agent("me").state == "running"  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize("published", [True, False])
 def test_only_agents_that_publish_can_stall(store: Store, peers: Peers, published: bool) -> None:
     """§3: without a heartbeat nothing is said of progress."""

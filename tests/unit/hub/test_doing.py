@@ -286,6 +286,21 @@ def test_one_that_resumed_stalls_again(doing: Doing, hub: Hub, clock: MovedClock
     assert hub.looks[-1] == doing.stall_due == clock.now + 10
 
 
+@pytest.mark.parametrize(("moves", "kind"), [(False, "stalled"), (True, "updated")])
+def test_another_incarnation_tells_anew_that_it_is_stalled(
+    doing: Doing, clock: MovedClock, moves: bool, kind: str
+) -> None:
+    clock.move(10)
+    doing.pop_kind()
+    if moves:
+        doing.touch("build", 0.5)
+
+    doing.start_over()
+
+    assert (doing.pop_kind(), doing.pop_kind()) == (kind, "")
+    assert said(doing, "stalled_at") == ["" if moves else server_ms(1_000)]
+
+
 def test_saying_all_again_is_no_progress(doing: Doing, clock: MovedClock) -> None:
     clock.move(9)
     doing.say_again()
