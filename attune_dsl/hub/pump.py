@@ -51,6 +51,7 @@ class Pump:
         self._reading = threading.Lock()
         self._connection: Connection | None = None
         self._leader: Ticket[Any] | None = None
+        self._led: Connection | None = None
         self._leading_thread = 0
         self._waker = Waker()
         self._sleepers: dict[Ticket[Any], None] = {}
@@ -147,38 +148,37 @@ class Pump:
 
     def block(self, ticket: Ticket[Any]) -> None:
         """See :class:`attune_dsl.hub.drive.Source`."""
-        was_asleep = False
+        owes = False  # it leads, or may have been woken to lead just when it had no more need to
         try:
             while not ticket.done:
                 remaining = ticket.remaining()
                 if remaining is not None and remaining <= 0:
                     break
+                owes = True  # before, not after: a Ctrl-C may come between any two steps
                 connection = self._lead(ticket)
-                was_asleep = connection is None
                 if connection is None:
                     self._sleep(ticket)
                     continue
-                try:
-                    self._read_for(ticket, connection)
-                finally:
-                    self._resign(ticket, connection)
+                self._read_for(ticket, connection)
+                self._resign(ticket)
+                owes = False
         finally:
-            if was_asleep:
-                self._hand_over()  # it may have been woken to lead, just when it had no more need to
+            if owes:
+                with self._lock:
+                    self._sleepers.pop(ticket, None)
+                self._resign(ticket)
 
     def _sleep(self, ticket: Ticket[Any]) -> None:
-        try:
-            ticket.sleep()
-        finally:
-            with self._lock:
-                self._sleepers.pop(ticket, None)
+        ticket.sleep()
+        with self._lock:
+            self._sleepers.pop(ticket, None)
 
     def _lead(self, ticket: Ticket[Any]) -> Connection | None:
         with self._lock:
             if self._leader is not None or self._connection is None:
                 self._sleepers[ticket] = None
                 return None
-            self._leader = ticket
+            self._leader, self._led = ticket, self._connection
             self._leading_thread = get_ident()
             self._disarm()
             return self._connection
@@ -203,14 +203,16 @@ class Pump:
             connection.wait(remaining, self._waker.fd)
             self.pump()
 
-    def _resign(self, ticket: Ticket[Any], connection: Connection) -> None:
-        ticket.wake = None
-        self._waker.clear()
-        with self._lock:
-            self._leader = None
-            detached = self._connection is not connection  # in one step: detach() counts the leader as a holder
-        if detached:
-            self._release(connection)
+    def _resign(self, ticket: Ticket[Any]) -> None:
+        """Let somebody else read. One that was interrupted does this once more, or without having led."""
+        if self._leader is ticket:
+            ticket.wake = None
+            self._waker.clear()
+            with self._lock:
+                self._leader, led = None, self._led
+                detached = self._connection is not led  # in one step: detach() counts the leader as a holder
+            if detached and led is not None:
+                self._release(led)
         self._hand_over()
 
     def _hand_over(self) -> None:
