@@ -73,7 +73,7 @@ FLOWS = """
     @workflow(heartbeat=BEAT)
     def building(): return build()
 
-    @workflow(heartbeat=Heartbeat(interval=0.5, ttl=1.0))
+    @workflow(heartbeat=Heartbeat(interval=2, ttl=4))
     def steady(): return build()
 
     @workflow(heartbeat=BEAT, coordination=True)

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 FLOWS = """
     from attune_dsl import Context, Heartbeat, stage, workflow
 
-    BRIEF = Heartbeat(interval=0.2, ttl=0.6)
+    CALM = Heartbeat(interval=0.2, ttl=30)
+    BRIEF = Heartbeat(interval=0.2, ttl=2)
 
     @stage(tier="cheap")
     def prepare(): pass
@@ -39,8 +40,14 @@ FLOWS = """
         ctx.progress(0.6, "moving again")
         open("exit").read()
 
-    @workflow(heartbeat=BRIEF, coordination=True, display_name="The worker", metadata={"team": "search"})
+    @workflow(heartbeat=CALM, coordination=True, display_name="The worker", metadata={"team": "search"})
     def worker():
+        prepare()
+        work()
+        publish()
+
+    @workflow(heartbeat=BRIEF, coordination=True, display_name="The worker")
+    def frail():
         prepare()
         work()
         publish()
@@ -96,6 +103,15 @@ def place(cli: Cli, store: Store) -> Place:  # noqa: F811
 def worker(place: Place, wait_until: Callable[..., Any]) -> Iterator[Running]:
     """An agent that waits in its second stage of three."""
     with place.start("run", "flows:worker") as running:
+        running.says("working")
+        wait_until(lambda: place.said("worker") == "waiting")
+        yield running
+
+
+@pytest.fixture
+def frail(place: Place, wait_until: Callable[..., Any]) -> Iterator[Running]:
+    """The same, with a lease that lapses soon."""
+    with place.start("run", "flows:frail", "--agent-id", "worker") as running:
         running.says("working")
         wait_until(lambda: place.said("worker") == "waiting")
         yield running
@@ -195,8 +211,8 @@ def test_check_is_silent_while_all_is_well(place: Place, worker: Running) -> Non
     assert place("agents", "--check", "--json") == Ended(0, "[]\n", "")
 
 
-def test_check_names_what_is_lost(place: Place, worker: Running, wait_until: Callable[..., Any]) -> None:
-    lose(place, worker, wait_until)
+def test_check_names_what_is_lost(place: Place, frail: Running, wait_until: Callable[..., Any]) -> None:
+    lose(place, frail, wait_until)
     ended = place("agents", "--check")
     assert (ended.code, ended.err) == (1, "")
     assert ended.out.startswith("worker (The worker): lost since ")
@@ -225,12 +241,10 @@ def test_a_store_out_of_reach_is_one_line_on_standard_error(cli: Cli, arguments:
     assert len(ended.err.splitlines()) == 1
 
 
-def test_watch_tells_a_loss_once_and_with_its_kind(
-    place: Place, worker: Running, wait_until: Callable[..., Any]
-) -> None:
+def test_watch_tells_a_loss_once_and_with_its_kind(place: Place, frail: Running) -> None:
     with place.start("agents", "--watch", "--json") as watch:
         assert json.loads(watch.says('"agent_id":"worker"'))["kind"] == "listed"
-        os.kill(worker.pid, signal.SIGKILL)
+        os.kill(frail.pid, signal.SIGKILL)
         lost = json.loads(watch.says('"kind":"lost"'))
         assert (lost["agent"]["state"], lost["agent"]["stage"]) == ("lost", "work")
         place("run", "flows:fine")
