@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Final, NamedTuple
+
+from attune_dsl.cli import formats
 
 if TYPE_CHECKING:
     from attune_dsl.model import AgentRecord
@@ -30,7 +33,7 @@ class Selection(NamedTuple):
         """Return the filters as they are written on the command line; empty if there are none."""
         words = [f"--status {state}" for state in self.states]
         if self.workflow is not None:
-            words.append(f"--workflow {self.workflow}")
+            words.append(f"--workflow {shlex.quote(formats.one_line(self.workflow))}")
         if self.stale is not None:
             words.append(f"--stale {self.stale:g}")
         return " ".join(words)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import click
 
@@ -28,12 +29,26 @@ _LONG: Final = 2_000
 """Characters of the line that says why a command was ended."""
 
 
+def _seconds(ctx: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
+    if value is not None and not (math.isfinite(value) and value > 0):
+        raise click.BadParameter("this is a number of seconds above 0, such as 15", ctx, parameter)
+    return value
+
+
 @click.command(context_settings={"allow_interspersed_args": False})
 @click.argument("words", metavar="COMMAND...", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.option("--agent-id", metavar="ID", required=True, help="The name under which others see it.")
-@click.option("--ttl", type=float, metavar="S", help="Seconds without a beat after which it counts as lost.")
-@click.option("--interval", type=float, metavar="S", help="Seconds between two beats.")
-@click.option("--stall-after", type=float, metavar="S", help="Seconds without progress after which it is stalled.")
+@click.option(
+    "--ttl", type=float, callback=_seconds, metavar="S", help="Seconds without a beat after which it counts as lost."
+)
+@click.option("--interval", type=float, callback=_seconds, metavar="S", help="Seconds between two beats.")
+@click.option(
+    "--stall-after",
+    type=float,
+    callback=_seconds,
+    metavar="S",
+    help="Seconds without progress after which it is stalled.",
+)
 @click.option("--takeover", is_flag=True, help="Take the agent id from its live owner, whose work is ended.")
 @click.option("--display-name", metavar="NAME", help="What people are shown beside the agent id.")
 @click.option("--metadata", metavar="JSON", help="A JSON object that others see, up to 8 KiB.")
@@ -59,30 +74,17 @@ def command(  # noqa: PLR0917 (click passes them all by name)
     agent id is taken, 2 wrong usage, 3 the agent was asked to stop, or another owner took its id over.
     """
     from attune_dsl.cli.logs import show_warnings
+    from attune_dsl.cli.metadata import read_metadata
     from attune_dsl.coordination.agent import AgentInfo
 
     if common.as_json:
         raise UsageError("exec prints nothing of its own, so there is no --json")
     if not hasattr(os, "posix_spawnp"):
         raise CliError("exec needs Linux or macOS; elsewhere let a Python script join: with attune_dsl.join(...)")
-    info = AgentInfo(display_name=display_name, metadata=_metadata(metadata))
+    info = AgentInfo(display_name=display_name, metadata=None if metadata is None else read_metadata(metadata))
     heartbeat = _heartbeat(ttl, interval, stall_after)
     show_warnings()
     return _run(words, common, agent_id, info, heartbeat, takeover=takeover)
-
-
-def _metadata(text: str | None) -> Mapping[str, Any] | None:
-    import json
-
-    if text is None:
-        return None
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise UsageError(f"--metadata is not JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise UsageError('--metadata takes a JSON object, such as \'{"team": "data"}\'')
-    return value
 
 
 def _heartbeat(ttl: float | None, interval: float | None, stall_after: float | None) -> Heartbeat:

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from attune_dsl.cli.errors import INTERRUPTED, TERMINATED, CliError, UsageError
-from attune_dsl.cli.formats import one_line
+from attune_dsl.cli.errors import INTERRUPTED, TERMINATED, CliError
 from attune_dsl.cli.log_lines import all_is_json
 from attune_dsl.cli.options import Common, common_options, say, write
 
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
 
     Flow = Workflow[..., Any]
     View = AbstractContextManager[Callable[[RunEvent], object] | None]
-
-_EXAMPLE = """; write it as in --metadata '{"team": "data"}'"""
 
 
 class Identity(NamedTuple):
@@ -114,6 +111,7 @@ def _configured(flow: Flow, common: Common, who: Identity) -> Flow:
 
 def _identity(who: Identity) -> dict[str, Any]:
     """Return the options of a flow that say who it is."""
+    from attune_dsl.cli.metadata import read_metadata
     from attune_dsl.store.names import check_name
 
     asked: dict[str, Any] = {}
@@ -124,26 +122,8 @@ def _identity(who: Identity) -> dict[str, Any]:
     if who.display_name is not None:
         asked["display_name"] = check_name("display name", who.display_name)
     if who.metadata is not None:
-        asked["metadata"] = _json_object(who.metadata)
+        asked["metadata"] = read_metadata(who.metadata)
     return asked
-
-
-def _json_object(text: str) -> dict[str, Any]:
-    import json
-
-    from attune_dsl.exceptions import NotAJsonValue, PayloadTooLarge
-    from attune_dsl.store.codec import encode_metadata
-
-    try:
-        value = json.loads(text)
-        if not isinstance(value, dict):
-            raise UsageError(f"--metadata: {one_line(text, 60)} is not a JSON object{_EXAMPLE}")
-        encode_metadata(value)  # Python's parser takes more for JSON than others do
-    except PayloadTooLarge as error:
-        raise UsageError(f"--metadata: {error}") from None
-    except (ValueError, NotAJsonValue, RecursionError) as error:
-        raise UsageError(f"--metadata: not JSON: {error}{_EXAMPLE}") from None
-    return value
 
 
 def _arguments(flow: Flow, words: Sequence[str], source: str | None) -> tuple[list[Any], dict[str, Any]]:

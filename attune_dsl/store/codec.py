@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import reprlib
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -98,6 +99,10 @@ def encode_metadata(metadata: Mapping[str, Any] | None) -> bytes:
 
     Raises :class:`NotAJsonValue` and :class:`PayloadTooLarge` (over 8 KiB).
     """
+    if metadata is not None and not isinstance(metadata, Mapping):
+        raise NotAJsonValue(
+            f"write metadata as a mapping, {{'team': 'data'}} for one, not {reprlib.repr(metadata)}", "$"
+        )
     if not metadata:
         return b""
     data = encode_payload(metadata)

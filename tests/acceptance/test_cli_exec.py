@@ -182,15 +182,21 @@ def test_a_takeover_ends_the_other_command(ex: Exec) -> None:  # noqa: F811
     assert (record.status.value, record.exit_code) == ("failed", 5)
 
 
+LARGE = json.dumps({"a": "x" * 9000})
+
+
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
         (("exec", "--", "true"), "missing option '--agent-id'"),
         (("exec", "--agent-id", "job"), "missing argument 'COMMAND...'"),
-        (("exec", "--agent-id", "job", "--metadata", "{", "--", "true"), "--metadata is not JSON: "),
-        (("exec", "--agent-id", "job", "--metadata", "[1]", "--", "true"), "--metadata takes a JSON object"),
+        (("exec", "--agent-id", "job", "--metadata", "{", "--", "true"), "--metadata: not JSON: "),
+        (("exec", "--agent-id", "job", "--metadata", "[1]", "--", "true"), "--metadata: [1] is not a JSON object"),
+        (("exec", "--agent-id", "job", "--metadata", '{"a": NaN}', "--", "true"), "--metadata: not JSON: $.a is nan"),
+        (("exec", "--agent-id", "job", "--metadata", LARGE, "--", "true"), "--metadata: the metadata is 9,008 bytes"),
+        (("exec", "--agent-id", "job", "--ttl", "0", "--", "true"), "--ttl: this is a number of seconds above 0"),
         (("exec", "--agent-id", "job", "--ttl", "2", "--interval", "3", "--", "true"), "Heartbeat ttl (2 s) must be"),
-        (("exec", "--agent-id", "job", "--stall-after", "0", "--", "true"), "Heartbeat stall_after must be"),
+        (("exec", "--agent-id", "job", "--stall-after", "0", "--", "true"), "--stall-after: this is a number of"),
         (("exec", "--agent-id", "a\nb", "--", "true"), "agent id 'a\\nb' must be"),
         (("exec", "--agent-id", "job", "--json", "--", "true"), "exec prints nothing of its own"),
         (("exec", "--agent-id", "job", "--namespace", "{", "--", "true"), "namespace '{' must not contain"),

@@ -51,6 +51,8 @@ def test_filters_are_shown_as_they_were_written() -> None:
     assert Selection(("lost", "stalled"), "release", 60).as_options() == (
         "--status lost --status stalled --workflow release --stale 60"
     )
+    assert Selection(workflow="two words").as_options() == "--workflow 'two words'"
+    assert Selection(workflow="").as_options() == "--workflow ''"
     assert Selection().as_options() == ""
 
 

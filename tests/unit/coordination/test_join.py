@@ -153,6 +153,8 @@ async def test_a_blocking_join_in_a_loop_is_refused(store: Store) -> None:
         ("ops", {"store": "http://localhost"}, StoreConfigError),
         ("ops", {"display_name": ""}, InvalidName),
         ("ops", {"metadata": {"who": {1}}}, NotAJsonValue),
+        ("ops", {"metadata": ["data"]}, NotAJsonValue),
+        ("ops", {"metadata": ""}, NotAJsonValue),
         ("ops", {"metadata": {"text": "x" * 9000}}, PayloadTooLarge),
     ],
 )
