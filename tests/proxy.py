@@ -59,8 +59,8 @@ class Proxy:
         self.cut()
 
     def revive(self) -> None:
-        """Accept connections again."""
-        self._dead = False
+        """Accept connections again, and pass on what comes over them."""
+        self._dead = self._stalled = False
 
     def stall(self) -> None:
         """Pass nothing on any more, in neither direction, without closing anything."""

@@ -217,10 +217,15 @@ class Member:
         kind = self.doing.pop_kind()
         if not kind:
             return []
-        parts, rows = _parts(self.doing.fields()), self._pop_rows()
-        request = self._hub.request(
-            lambda _: scripts.update(self._hub.keys, self.agent_id, self.owner, kind=kind, fields=parts, stages=rows)
-        )
+        stall, rows = {"stalled_at": self.doing.fields()["stalled_at"]}, self._pop_rows()
+
+        def render(_: Request) -> Command:
+            # All but what `kind` tells as it is now: when this is written again, over another link, the join of that
+            # has told newer things already.
+            parts = _parts(self.doing.fields() | stall)
+            return scripts.update(self._hub.keys, self.agent_id, self.owner, kind=kind, fields=parts, stages=rows)
+
+        request = self._hub.request(render, keep=True)  # or those who follow over other links never hear of it
         request.then = self._note_stored
         return [request]
 
@@ -259,7 +264,8 @@ class Member:
 
     def join_command(self, link: str, hub: str) -> Command:
         """Return the command by which the agent joins, or joins again, over a link."""
-        profile = self.profile
+        profile, doing = self.profile, self.doing.fields()
+        del doing["stalled_at"]  # stays as it was told, so that the store knows what has been told already
         return scripts.join(
             self._hub.keys,
             self.agent_id,
@@ -270,7 +276,7 @@ class Member:
             hub=hub,
             by=profile.where,
             token=str(profile.fields["token"]),
-            fields=_parts({**profile.fields, **self.doing.fields()}),
+            fields=_parts({**profile.fields, **doing}),
         )
 
     def leave_request(self, status: AgentStatus, error: str | None, exit_code: int | None) -> Request:

@@ -219,6 +219,24 @@ def test_one_that_comes_back_from_a_loss_is_stalled_as_before(
     assert follower.monitor.agent("me").state == "running"  # type: ignore[union-attr]
 
 
+def test_what_a_broken_link_swallowed_is_told_over_the_next(
+    store: Store, peers: Peers, proxy: Proxy, follow: Follow
+) -> None:
+    """§5.10, §2: others follow over links of their own, and hear of a stage or a stall that was under way."""
+    follower = follow()
+    peer = peers.join("me", url=proxy.url, heartbeat=Heartbeat(interval=60, ttl=120, stall_after=STALL))
+    peer.agent.touch("build", 0.4)
+    wait_until(lambda: follower.monitor.agent("me").stage == "build")  # type: ignore[union-attr]
+
+    proxy.stall()
+    wait_until(lambda: peer.member.doing._was_stalled)
+    proxy.revive()
+    proxy.cut()
+
+    stalled = follower.until(ChangeKind.STALLED, "me").agent
+    assert (stalled.state, stalled.stage) == ("stalled", "build")
+
+
 @pytest.mark.parametrize("published", [True, False])
 def test_only_agents_that_publish_can_stall(store: Store, peers: Peers, published: bool) -> None:
     """§3: without a heartbeat nothing is said of progress."""

@@ -43,11 +43,20 @@ def open_inbox(console: Console, link: str) -> str:
 # The timeline
 
 
+def test_a_stall_and_its_end_are_told_once_though_the_message_is_repeated(console: Console) -> None:
+    owner = console.owner("ann")
+    for kind, stalled_at in (("stalled", "1"), ("stalled", "1"), ("resumed", ""), ("resumed", "")):
+        console.update("ann", kind, owner=owner, status="running", stalled_at=stalled_at)
+
+    kinds = [kind for kind, _ in console.told()]
+    assert kinds == ["joined", "stalled", "updated", "resumed", "updated"]
+
+
 def test_the_timeline_tells_what_happened_in_order(console: Console) -> None:
     before = console.now()
     owner = console.owner("ann")
-    for kind in ("updated", "stalled", "resumed"):
-        console.update("ann", kind, owner=owner, status="running")
+    for kind, stalled_at in (("updated", ""), ("stalled", "1"), ("resumed", "")):
+        console.update("ann", kind, owner=owner, status="running", stalled_at=stalled_at)
     console.join("ann", hub="other", takeover="1", stage="build", progress="0.5")
     lapsed = console.lapse("ann", 100)
     console.sweep()
