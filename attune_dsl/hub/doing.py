@@ -172,10 +172,14 @@ class Doing:
             self._say()  # it moved just now, and did not know yet that it had to be said
         return kind
 
+    @property
+    def stalled_at(self) -> Part:
+        """Since when the agent is stalled, by the server's time in milliseconds; empty while it is not told to be."""
+        return self._server_ms_of(self._moved_at) if self._was_stalled else ""
+
     def fields(self) -> Fields:
         """Return what changes over an agent's life, as it is now."""
         slot = self._slot
-        moved_at = self._server_ms_of(self._moved_at)
         return {
             "status": self._status(),
             "progress": repr(slot.progress),
@@ -185,8 +189,8 @@ class Doing:
             "note": slot.note or "",
             "activity": self._activity(),
             "cost": repr(self._cost) if self._cost else "",
-            "progress_at": moved_at,
-            "stalled_at": moved_at if self._was_stalled else "",
+            "progress_at": self._server_ms_of(self._moved_at),
+            "stalled_at": self.stalled_at,
             "stall_after": "" if self._limit is None else int(self._limit * 1000),
             "stage_started_at": "" if slot.since is None else self._server_ms_of(slot.since),
         }

@@ -217,12 +217,12 @@ class Member:
         kind = self.doing.pop_kind()
         if not kind:
             return []
-        stall, rows = {"stalled_at": self.doing.fields()["stalled_at"]}, self._pop_rows()
+        stalled_at, rows = self.doing.stalled_at, self._pop_rows()
 
         def render(_: Request) -> Command:
             # All but what `kind` tells as it is now: when this is written again, over another link, the join of that
             # has told newer things already.
-            parts = _parts(self.doing.fields() | stall)
+            parts = _parts(self.doing.fields() | {"stalled_at": stalled_at})
             return scripts.update(self._hub.keys, self.agent_id, self.owner, kind=kind, fields=parts, stages=rows)
 
         request = self._hub.request(render, keep=True)  # or those who follow over other links never hear of it
