@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 TTL = 1.0
 """Seconds. Not shorter: these processes share two cores with whatever else the machine does."""
 
+STEADY_TTL, STEADY_LOST_WITHIN = 4, 4 + 2 + 1.0
+"""Seconds of the workflow ``steady``: ttl; ttl + interval, and one for a busy machine to tell of it."""
+
 FLOWS = """
     import asyncio, os, time
     from pathlib import Path

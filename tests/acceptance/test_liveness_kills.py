@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 from following import Follow, timeline
 from liveness_support import (  # noqa: F401 (fixtures)
+    STEADY_LOST_WITHIN,
+    STEADY_TTL,
     TTL,
     Processes,
     follow,
@@ -38,7 +40,7 @@ def test_one_that_is_killed_in_its_stage_is_lost_soon(store: Store, processes: P
 
     Who looks later than an interval, on a busy machine, waits for a silent agent once more: hence that interval.
     """
-    follower, ttl, limit = follow(), 4, 4 + 2 + 1.0
+    follower, limit = follow(), STEADY_LOST_WITHIN
     victim = processes.run("steady")
     wait_until(lambda: follower.monitor.agent("steady").progress)  # type: ignore[union-attr]
 
@@ -52,7 +54,7 @@ def test_one_that_is_killed_in_its_stage_is_lost_soon(store: Store, processes: P
     assert agent.progress is not None
     assert 0 < agent.progress < 1
     assert agent.beat_age is not None
-    assert ttl <= agent.beat_age <= limit
+    assert STEADY_TTL <= agent.beat_age <= limit
     assert timeline(store, ChangeKind.LOST) == [("lost", ("steady", agent.epoch))]
 
 
