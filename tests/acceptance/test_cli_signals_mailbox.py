@@ -7,13 +7,14 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
-from cli_support import Cli, Ended, cli  # noqa: F401 (a fixture)
+from cli_support import Cli, Ended, Running, cli  # noqa: F401 (a fixture)
 from exec_support import Exec, ex  # noqa: F401 (a fixture)
-from test_cli_terminal import Terminal, on_terminal, plain
+from terminal_support import Terminal, on_terminal, plain
 
 from attune_dsl.coordination.join import Joined, join
 from attune_dsl.model import AgentStatus
@@ -31,6 +32,9 @@ def ann(store: Store) -> Iterator[Joined]:
     """Somebody who sends."""
     with join("ann", store.address, store.namespace) as ann:
         yield ann
+
+
+READY = "are you there"
 
 
 @pytest.fixture
@@ -216,7 +220,7 @@ def test_tail_of_a_whole_namespace(ex: Exec, ann: Joined, store: Store) -> None:
     """Whoever sends to whomever; of a long signal how large it is; no other event, and no other namespace."""
     ann.signals.send("early", "bob")
     with ex.cli.start("signals", "tail", "--json") as tail, join("cid", store.address, store.namespace) as cid:
-        _until_it_reads(ex)
+        _until_it_follows(tail, ann)
         with join("ann", store.address, "elsewhere") as other:
             other.signals.send("else", "bob")
         sent = [ann.signals.send("go", "bob", {"n": 1}), cid.signals.send("big", "ann", "x" * 2000)]
@@ -226,7 +230,7 @@ def test_tail_of_a_whole_namespace(ex: Exec, ann: Joined, store: Store) -> None:
         tail.interrupt(signal.SIGINT)
         ended = tail.end()
 
-    told = [json.loads(line) for line in tail.heard]
+    told = [each for each in map(json.loads, tail.heard) if each["type"] != READY]
     assert (ended.code, ended.err) == (0, "")
     assert [each["id"] for each in told] == sent
     assert list(told[0]) == ["id", "type", "source", "target", "payload", "sent_at", "size"]
@@ -236,15 +240,15 @@ def test_tail_of_a_whole_namespace(ex: Exec, ann: Joined, store: Store) -> None:
 
 @embedded
 def test_tail_of_a_whole_namespace_as_lines(ex: Exec, ann: Joined) -> None:  # noqa: F811
-    with ex.cli.start("signals", "tail", "--type", "go", "--type", "stop") as tail:
-        _until_it_reads(ex)
+    with ex.cli.start("signals", "tail", "--type", "go", "--type", "stop", "--type", READY) as tail:
+        _until_it_follows(tail, ann)
         ex.store.redis.xadd(f"{ex.store.prefix}timeline", {"kind": "signal.sent", "agent": "eve", "data": "{"})
         ann.signals.send("else", "bob")
         ann.signals.send("go", "bob", "x" * 2000)
         ann.signals.broadcast("stop", [1])
         tail.says("stop")
 
-    assert [line.split("  ")[1:] for line in tail.heard] == [
+    assert [line.split("  ")[1:] for line in tail.heard if READY not in line] == [
         ["go", "ann → bob", "2.0 KiB\n"],
         ["stop", "ann → all", "[1]\n"],
     ]
@@ -306,5 +310,20 @@ def test_without_a_store_nothing_is_sent_that_could_be_seen(cli: Cli, dead_url: 
 
 
 def _until_it_reads(ex: Exec) -> None:  # noqa: F811
-    """Wait until so many read: the hub of this process, that of ``tail``, and ``tail`` itself."""
+    """Wait until three read: the hub of this process, that of ``tail``, and ``tail`` for the mailbox."""
     ex._wait_until(lambda: ex.store.redis.info("clients")["blocked_clients"] == 3)  # type: ignore[index]
+
+
+def _until_it_follows(tail: Running, ann: Joined) -> None:
+    """Send until ``tail`` has shown one."""
+    is_over = threading.Event()
+
+    def send() -> None:
+        while not is_over.wait(0.05):
+            ann.signals.send(READY, "nobody", ttl=5)
+
+    sending = threading.Thread(target=send)
+    sending.start()
+    tail.says(READY)
+    is_over.set()
+    sending.join()
