@@ -97,12 +97,17 @@ FLOWS = """
 
 WATCH = """
     import sys
-    from attune_dsl import Monitor
+    from attune_dsl import Monitor, StoreUnavailable
     with Monitor(*sys.argv[1:]) as monitor, monitor.follow() as changes:
         print("following", flush=True)
-        for change in changes:
-            if change.kind != "updated":
-                print(change.kind, change.agent.agent_id, flush=True)
+        while True:
+            try:
+                found = changes.next(None)
+            except StoreUnavailable:
+                continue  # nothing is lost by that
+            for change in found:
+                if change.kind != "updated":
+                    print(change.kind, change.agent.agent_id, flush=True)
 """
 
 

@@ -247,7 +247,7 @@ def test_what_is_too_large_is_refused(ex: Exec, bob: Joined) -> None:  # noqa: F
     full = ex.cli("signals", "send", "go", "--target", "full")
     not_a_number = ex.cli("signals", "send", "go", "--target", "bob", "--payload", "[NaN]")
 
-    assert (full.code, not_a_number.code) == (1, 1)
+    assert (full.code, not_a_number.code) == (1, 2)
     assert "the mailbox of 'full' is full" in full.error
     assert "$[0] is nan, which JSON does not have" in not_a_number.error
 

@@ -43,11 +43,11 @@ def test_a_stalled_agent_says_since_when_and_what_it_last_did(store: Store, peer
     assert (record.state, record.status) == ("stalled", AgentStatus.RUNNING)
     assert (record.stage, record.activity, record.stall_after) == ("build", "said: half of it", STALL)
     assert record.stalled_at is not None
-    assert STALL - 0.01 <= stalled.at - record.stalled_at <= STALL + 2
+    # About: what the agent's process knows of the server's clock is as exact as its last answer was quick.
+    assert STALL / 2 <= stalled.at - record.stalled_at <= STALL + 2
     (listed,) = follower.monitor.agents(status="stalled")
     assert (listed.agent_id, listed.stalled_at) == ("me", record.stalled_at)
     assert listed.progress_age is not None
-    # Soon: what the agent's process knows of the server's clock is as exact as its last answer was quick.
     wait_until(lambda: [a.agent_id for a in follower.monitor.stale(STALL)] == ["me"])
     assert follower.monitor.stale(1000) == []
     assert follower.monitor.counts()["stalled"] == 1

@@ -34,8 +34,8 @@ def test_every_key_has_its_name(key: str, name: str) -> None:
     assert name == key
 
 
-def test_only_the_counter_lives_for_ever() -> None:
-    assert {"order"} == CAPPED
+def test_only_two_integers_live_for_ever() -> None:
+    assert {"order", "timeline-cap"} == CAPPED
 
 
 def test_no_two_pairs_of_sender_and_key_share_a_name() -> None:
