@@ -12,6 +12,8 @@ from cli_support import Cli, Ended, cli  # noqa: F401 (a fixture)
 if TYPE_CHECKING:
     from conftest import Store
 
+embedded = pytest.mark.parametrize("store", ["embedded"], indirect=True)  # what is printed depends on no server
+
 FLOWS = """
     from attune_dsl import AsyncSignals, RunAborted, Signals, stage, workflow
 
@@ -83,6 +85,7 @@ def default(cli: Cli) -> Place:  # noqa: F811
     return Place(cli)
 
 
+@embedded
 def test_the_consumer_may_start_first(place: Place) -> None:
     with place.start("run", "flows:deploy") as consumer:
         consumer.says("waiting")
@@ -91,6 +94,7 @@ def test_the_consumer_may_start_first(place: Place) -> None:
     assert (ended.code, ended.out) == (0, "app-1.2.whl\n")
 
 
+@embedded
 def test_the_producer_may_start_first(place: Place) -> None:
     assert place("run", "flows:release", "version=1.2").code == 0
     ended = place("run", "flows:deploy")
@@ -110,6 +114,7 @@ def test_both_orders_work_on_the_embedded_default(default: Place, first: str) ->
         assert consumer.end().out == "app-1.2.whl\n"
 
 
+@embedded
 def test_agents_shows_the_living_and_the_ended(place: Place, wait_until: Callable[..., Any]) -> None:
     with place.start("run", "flows:deploy") as consumer:
         consumer.says("waiting")
@@ -125,6 +130,7 @@ def test_agents_shows_the_living_and_the_ended(place: Place, wait_until: Callabl
     }
 
 
+@embedded
 def test_the_table_is_plain_and_whole_in_a_pipe(place: Place) -> None:
     place("run", "flows:fails")
     ended = place("agents")
@@ -136,6 +142,7 @@ def test_the_table_is_plain_and_whole_in_a_pipe(place: Place) -> None:
     assert "\x1b" not in ended.out
 
 
+@embedded
 def test_no_agents_is_said_and_is_no_error(place: Place) -> None:
     ended = place("agents")
     assert (ended.code, ended.out) == (0, "")
@@ -158,6 +165,7 @@ def test_verbose_shows_where_an_error_comes_from(cli: Cli) -> None:  # noqa: F81
     assert ended.error.startswith("error: the store redis://localhost:1 cannot be reached")
 
 
+@embedded
 def test_watch_writes_a_line_for_each_change(place: Place) -> None:
     place("run", "flows:fails")
     with place.start("run", "flows:idle", "--agent-id", "sleeper") as idle, place.start("agents", "--watch") as watch:
@@ -176,12 +184,14 @@ def test_agents_on_the_default_leaves_no_server_running(default: Place) -> None:
     assert default("agents", "--json").json == []
 
 
+@embedded
 def test_watch_as_json_writes_an_object_for_each_change(place: Place) -> None:
     place("run", "flows:fails")
     with place.start("agents", "--watch", "--json") as watch:
         assert '"agent_id":"fails"' in watch.says('"status":"failed"')
 
 
+@embedded
 def test_an_agent_id_that_was_asked_for_and_is_taken_is_refused(place: Place) -> None:
     with place.start("run", "flows:idle", "--agent-id", "one") as idle:
         idle.says("waiting")
@@ -191,6 +201,7 @@ def test_an_agent_id_that_was_asked_for_and_is_taken_is_refused(place: Place) ->
         assert f"pid {idle.pid} " in second.error
 
 
+@embedded
 def test_a_second_run_gets_a_name_of_its_own_and_says_which(place: Place) -> None:
     with place.start("run", "flows:idle") as idle:
         idle.says("waiting")

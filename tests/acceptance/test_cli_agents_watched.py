@@ -14,6 +14,8 @@ from cli_support import Cli, Ended, Running, cli  # noqa: F401 (a fixture)
 if TYPE_CHECKING:
     from conftest import Store
 
+embedded = pytest.mark.parametrize("store", ["embedded"], indirect=True)  # what is printed depends on no server
+
 FLOWS = """
     from attune_dsl import Context, Heartbeat, stage, workflow
 
@@ -123,6 +125,7 @@ def lose(place: Place, running: Running, wait_until: Callable[..., Any]) -> None
     wait_until(lambda: place.state("worker") == "lost")
 
 
+@embedded
 def test_filters_combine(place: Place, worker: Running) -> None:
     place("run", "flows:fails")
     place("run", "flows:fine")
@@ -134,6 +137,7 @@ def test_filters_combine(place: Place, worker: Running) -> None:
     assert place.ids("--stale", "3600") == []
 
 
+@embedded
 def test_nobody_that_fits_is_said(place: Place) -> None:
     place("run", "flows:fine")
     ended = place("agents", "--status", "lost", "--stale", "60")
@@ -162,6 +166,7 @@ def test_what_is_wrong_with_the_command_line_is_one_clear_line(cli: Cli, argumen
     assert len(ended.err.splitlines()) == 1
 
 
+@embedded
 def test_show_tells_everything_about_one(place: Place, worker: Running) -> None:
     shown = place("agents", "show", "worker").out
     facts = dict(line.split(maxsplit=1) for line in shown.partition("\n\n")[0].splitlines())
@@ -177,12 +182,14 @@ def test_show_tells_everything_about_one(place: Place, worker: Running) -> None:
     ]
 
 
+@embedded
 def test_show_as_json(place: Place, worker: Running) -> None:
     shown = place("agents", "show", "worker", "--json").json
     assert (shown["agent"]["agent_id"], shown["agent"]["metadata"]) == ("worker", {"team": "search"})
     assert [(stage["name"], stage["calls"], stage["tier"]) for stage in shown["history"]] == [("prepare", 1, "cheap")]
 
 
+@embedded
 def test_options_may_stand_before_the_word_show(cli: Cli, store: Store) -> None:  # noqa: F811
     cli.write("flows.py", FLOWS)
     place = Place(cli, store)
@@ -191,6 +198,7 @@ def test_options_may_stand_before_the_word_show(cli: Cli, store: Store) -> None:
     assert cli("agents", *options, "show", "fine").json["agent"]["status"] == "completed"
 
 
+@embedded
 def test_show_of_an_unknown_agent_suggests_the_nearest(place: Place) -> None:
     place("run", "flows:fine")
     ended = place("agents", "show", "fone")
@@ -200,10 +208,12 @@ def test_show_of_an_unknown_agent_suggests_the_nearest(place: Place) -> None:
     assert place("agents", "show", "x").error.endswith("; to see which there are: attune-dsl agents")
 
 
+@embedded
 def test_show_by_another_name_says_the_id(place: Place, worker: Running) -> None:
     assert place("agents", "show", "The worker").error.endswith("; it is the name of worker")
 
 
+@embedded
 def test_check_is_silent_while_all_is_well(place: Place, worker: Running) -> None:
     """Also with agents that failed: that is for their own scripts to say."""
     place("run", "flows:fails")
@@ -211,6 +221,7 @@ def test_check_is_silent_while_all_is_well(place: Place, worker: Running) -> Non
     assert place("agents", "--check", "--json") == Ended(0, "[]\n", "")
 
 
+@embedded
 def test_check_names_what_is_lost(place: Place, frail: Running, wait_until: Callable[..., Any]) -> None:
     lose(place, frail, wait_until)
     ended = place("agents", "--check")
@@ -227,6 +238,7 @@ def test_check_names_what_is_lost(place: Place, frail: Running, wait_until: Call
     ]
 
 
+@embedded
 def test_check_counts_what_does_not_move_where_asked(place: Place, worker: Running) -> None:
     ended = place("agents", "--check", "--stale", "0")
     assert ended.code == 1
@@ -241,6 +253,7 @@ def test_a_store_out_of_reach_is_one_line_on_standard_error(cli: Cli, arguments:
     assert len(ended.err.splitlines()) == 1
 
 
+@embedded
 def test_watch_tells_a_loss_once_and_with_its_kind(place: Place, frail: Running) -> None:
     with place.start("agents", "--watch", "--json") as watch:
         assert json.loads(watch.says('"agent_id":"worker"'))["kind"] == "listed"
@@ -254,6 +267,7 @@ def test_watch_tells_a_loss_once_and_with_its_kind(place: Place, frail: Running)
     assert sum('"kind":"lost"' in line for line in watch.heard) == 1
 
 
+@embedded
 def test_standing_still_shows_and_recovers_by_itself(place: Place, wait_until: Callable[..., Any]) -> None:
     gate, leave = place.folder / "gate", place.folder / "exit"
     os.mkfifo(gate)

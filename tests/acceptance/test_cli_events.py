@@ -16,6 +16,8 @@ from attune_dsl.events import AgentJoin, Emit, SignalSent
 if TYPE_CHECKING:
     from conftest import Store
 
+embedded = pytest.mark.parametrize("store", ["embedded"], indirect=True)  # what is printed depends on no server
+
 TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}  (.*)")
 
 
@@ -27,6 +29,7 @@ def said(ended: Ended) -> list[str]:
     return [" ".join(text.split()) for text in texts]
 
 
+@embedded
 def test_the_story_of_a_run_in_plain_words(talked: Place) -> None:  # noqa: F811
     """§3 events tail: one line for each event: whose, on which stage, and what happened."""
     assert said(talked("events", "tail", "--agent", "release")) == [
@@ -45,6 +48,7 @@ def test_the_story_of_a_run_in_plain_words(talked: Place) -> None:  # noqa: F811
     ]
 
 
+@embedded
 def test_the_last_ones_are_shown_oldest_first(talked: Place) -> None:  # noqa: F811
     """§3 events tail: 20 unless -n says otherwise."""
     assert said(talked("events", "tail", "-n", "3")) == [
@@ -57,6 +61,7 @@ def test_the_last_ones_are_shown_oldest_first(talked: Place) -> None:  # noqa: F
     assert len(said(talked("events", "tail"))) == 20
 
 
+@embedded
 def test_filters_combine(talked: Place) -> None:  # noqa: F811
     """§3 events tail: kinds and families, an agent, a run by its id, its beginning or its agent."""
     talked("run", "flows:release", "version=2")
@@ -72,6 +77,7 @@ def test_filters_combine(talked: Place) -> None:  # noqa: F811
     assert talked.told("--run", "release", "--agent", "deploy") == []
 
 
+@embedded
 def test_reading_goes_on_behind_an_event(talked: Place) -> None:  # noqa: F811
     """§3 events tail: --after gives all that follows, or the first ones of it."""
     everything = talked.told("-n", "1000")
@@ -81,6 +87,7 @@ def test_reading_goes_on_behind_an_event(talked: Place) -> None:  # noqa: F811
     assert talked.told("--after", everything[-1]["id"]) == []
 
 
+@embedded
 def test_following_tells_everything_once(talked: Place) -> None:  # noqa: F811
     """§5.12 events tail --follow: from the last ones on without a gap and without a duplicate, until Ctrl-C."""
     with talked.start("events", "tail", "--follow", "-n", "5", "--json") as tail:
@@ -96,6 +103,7 @@ def test_following_tells_everything_once(talked: Place) -> None:  # noqa: F811
     assert len(seen) > 5 + 3 * 10
 
 
+@embedded
 def test_following_an_empty_namespace_begins_with_its_first_event(place: Place) -> None:  # noqa: F811
     """§3 events tail --follow: with filters, and without anything from before."""
     with place.start("events", "tail", "--follow", "--kind", "run") as tail:
@@ -106,6 +114,7 @@ def test_following_an_empty_namespace_begins_with_its_first_event(place: Place) 
     assert [re.sub(r".*  ", "", line.strip())[:4] for line in tail.heard] == ["run ", "run "]
 
 
+@embedded
 def test_nothing_that_fits_is_said(place: Place) -> None:  # noqa: F811
     """§3 events tail: on standard error, so that programs read nothing."""
     ended = place("events", "tail")
@@ -146,6 +155,7 @@ def test_a_store_out_of_reach_is_one_line_and_exit_code_1(cli: Cli, command: lis
     assert len(ended.err.splitlines()) == 1
 
 
+@embedded
 def test_hostile_data_is_shown_harmlessly_and_malformed_entries_are_left_out(place: Place, store: Store) -> None:  # noqa: F811
     """§5.12: neither reaches the terminal as it is, nor stops what follows."""
     tell(store, "emit", Emit(kind="\x1b[2J", data="\x9b2J\r\nx"), agent="\x1b]0;x\x07", run="dead" * 8)
@@ -159,6 +169,7 @@ def test_hostile_data_is_shown_harmlessly_and_malformed_entries_are_left_out(pla
     assert [event["kind"] for event in place.told()] == ["emit", "signal.sent", "agent.joined"]
 
 
+@embedded
 def test_a_replay_has_both_ends_of_each_signal(talked: Place) -> None:  # noqa: F811
     """§3 events replay: the run's own events, and where its signals came from."""
     run_id = talked.run_of("deploy")
@@ -174,6 +185,7 @@ def test_a_replay_has_both_ends_of_each_signal(talked: Place) -> None:  # noqa: 
     assert sum("received task_complete from release" in line for line in told) == 1
 
 
+@embedded
 def test_a_replay_for_programs_is_the_events_alone(talked: Place) -> None:  # noqa: F811
     """§3 events replay --json: no header and no footer."""
     ended = talked("events", "replay", "release", "--speed", "max", "--json")
@@ -181,6 +193,7 @@ def test_a_replay_for_programs_is_the_events_alone(talked: Place) -> None:  # no
     assert (kinds[0], kinds[-2:]) == ("agent.joined", ["agent.ended", "signal.received"])
 
 
+@embedded
 def test_a_replay_ends_with_ctrl_c(talked: Place) -> None:  # noqa: F811
     """§3 events replay: in the middle of a pause, with exit code 0 and without a footer."""
     with talked.start("events", "replay", "release", "--speed", "0.00001", "--max-pause", "600") as replay:
@@ -190,6 +203,7 @@ def test_a_replay_ends_with_ctrl_c(talked: Place) -> None:  # noqa: F811
     assert (ended.code, ended.out, ended.err) == (0, "", "")
 
 
+@embedded
 @pytest.mark.parametrize("command", [["events", "replay"], ["runs", "show"], ["events", "tail", "--run"]])
 def test_a_run_that_there_is_not(talked: Place, command: list[str]) -> None:  # noqa: F811
     """§3 events replay: an error that names the nearest."""

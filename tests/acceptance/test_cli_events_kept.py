@@ -10,10 +10,13 @@ import pytest
 from cli_support import Cli, cli  # noqa: F401 (a fixture)
 from events_support import Place, place, talked  # noqa: F401 (fixtures)
 
+embedded = pytest.mark.parametrize("store", ["embedded"], indirect=True)  # what is printed depends on no server
+
 BEGINNINGS = {"html": b"<!doctype html>", "jsonl": b'{"', "mermaid": b"sequencediagram", "perfetto": b"{"}
 ENDINGS = {"html": "html", "jsonl": "jsonl", "mermaid": "mmd", "perfetto": "json"}
 
 
+@embedded
 @pytest.mark.parametrize("form", list(BEGINNINGS))
 def test_a_run_is_exported_into_a_file_named_after_it(talked: Place, form: str) -> None:  # noqa: F811
     """§3 events export: it says where it wrote, and does not overwrite."""
@@ -30,6 +33,7 @@ def test_a_run_is_exported_into_a_file_named_after_it(talked: Place, form: str) 
     assert (talked.folder / name).read_bytes() == written
 
 
+@embedded
 def test_what_goes_to_standard_output_is_what_goes_into_a_file(talked: Place) -> None:  # noqa: F811
     """§3 events export: byte for byte, and nothing else."""
     talked("events", "export", "release", "--format", "jsonl", "--output", "story")
@@ -49,6 +53,7 @@ def test_what_goes_to_standard_output_is_what_goes_into_a_file(talked: Place) ->
     assert [event["kind"] for event in story if event["agent"] == "deploy"] == ["signal.received"]
 
 
+@embedded
 def test_the_whole_timeline_is_exported_in_its_order(talked: Place) -> None:  # noqa: F811
     """§3 events export --all: as events tail tells it."""
     ended = talked("events", "export", "--all", "--format", "jsonl", "--json")
@@ -75,6 +80,7 @@ def test_what_is_wrong_with_the_command_line_is_one_clear_line(cli: Cli, argumen
     assert len(ended.err.splitlines()) == 1
 
 
+@embedded
 def test_a_file_that_cannot_be_written_is_said(talked: Place) -> None:  # noqa: F811
     """§3 events export: one line, exit code 1."""
     ended = talked("events", "export", "release", "--format", "jsonl", "--output", "nowhere/story")
@@ -82,6 +88,7 @@ def test_a_file_that_cannot_be_written_is_said(talked: Place) -> None:  # noqa: 
     assert ended.err == "error: 'nowhere/story' could not be written: No such file or directory\n"
 
 
+@embedded
 def test_names_of_workflows_make_harmless_names_of_files(place: Place) -> None:  # noqa: F811
     """§5.12: a name may have anything in it but control characters."""
     source = """
@@ -97,6 +104,7 @@ def test_names_of_workflows_make_harmless_names_of_files(place: Place) -> None: 
     assert (place.folder / ended.out.strip()).is_file()
 
 
+@embedded
 def test_trim_keeps_the_last_ones_and_says_how_many_went(talked: Place) -> None:  # noqa: F811
     """§3 events trim: and the timeline says from then on that there was more."""
     before = talked.told("-n", "1000")
@@ -110,6 +118,7 @@ def test_trim_keeps_the_last_ones_and_says_how_many_went(talked: Place) -> None:
     assert talked("events", "trim", "--keep", "-1").code == 2
 
 
+@embedded
 def test_stats_say_how_much_there_is_and_how_far_it_reaches_back(talked: Place) -> None:  # noqa: F811
     """§3 events stats: count, cap, the span of time, what was dropped."""
     told = talked.told("-n", "1000")
@@ -124,6 +133,7 @@ def test_stats_say_how_much_there_is_and_how_far_it_reaches_back(talked: Place) 
     assert talked("events", "stats", "--json").json["dropped"] > 0
 
 
+@embedded
 def test_how_many_are_kept_can_be_said(place: Place) -> None:  # noqa: F811
     """§3 events cap: for a namespace, from now on."""
     ended = place("events", "cap", "5000")
@@ -134,6 +144,7 @@ def test_how_many_are_kept_can_be_said(place: Place) -> None:  # noqa: F811
     assert place("events", "cap", "999").err.startswith("error: 999 is not in the range 1000<=x<=10000000")
 
 
+@embedded
 def test_stats_of_an_empty_timeline(place: Place) -> None:  # noqa: F811
     """§3 events stats: nothing happened yet."""
     assert place("events", "stats").out.splitlines()[0].split() == ["events", "0", "of", "100,000", "at", "most"]

@@ -11,7 +11,10 @@ import pytest
 from cli_support import Cli, cli  # noqa: F401 (a fixture)
 from events_support import Place, place, talked  # noqa: F401 (fixtures)
 
+embedded = pytest.mark.parametrize("store", ["embedded"], indirect=True)  # what is printed depends on no server
 
+
+@embedded
 def test_runs_are_listed_newest_first(talked: Place) -> None:  # noqa: F811
     """§3 runs list: who ran what, how it ended, how far it came, and why not further."""
     header, newest, oldest = talked("runs", "list").out.splitlines()
@@ -22,6 +25,7 @@ def test_runs_are_listed_newest_first(talked: Place) -> None:  # noqa: F811
     assert oldest.endswith("  2/2")
 
 
+@embedded
 def test_filters_combine(talked: Place) -> None:  # noqa: F811
     """§3 runs list: workflow, status, agent, and how many."""
     talked("run", "flows:release", "--agent-id", "other")
@@ -39,6 +43,7 @@ def test_filters_combine(talked: Place) -> None:  # noqa: F811
     assert found == agents
 
 
+@embedded
 def test_what_is_not_shown_is_said(talked: Place) -> None:  # noqa: F811
     """§3 runs list: older ones, none that fits, none at all, and those that were dropped."""
     assert talked("runs", "list", "-n", "1").err == "1 older ones are not shown; for more: -n 2\n"
@@ -49,6 +54,7 @@ def test_what_is_not_shown_is_said(talked: Place) -> None:  # noqa: F811
     assert [run["is_whole"] for run in talked.runs()] == [False]
 
 
+@embedded
 def test_no_runs_are_said(place: Place) -> None:  # noqa: F811
     """§3 runs list: an empty namespace is no error."""
     ended = place("runs", "list")
@@ -57,6 +63,7 @@ def test_no_runs_are_said(place: Place) -> None:  # noqa: F811
     assert place.runs() == []
 
 
+@embedded
 @pytest.mark.parametrize(
     ("how", "status", "stage"),
     [(signal.SIGINT, "cancelled", "cancelled"), (signal.SIGKILL, "lost", "lost"), (None, "aborted", "completed")],
@@ -89,6 +96,7 @@ def test_how_runs_end_that_were_ended(
     assert ["work", stage] in [line.split()[1:3] for line in shown.splitlines()]
 
 
+@embedded
 def test_show_tells_everything_about_one(talked: Place) -> None:  # noqa: F811
     """§3 runs show: stages with their tries and errors, signals, waits, what was emitted, and the end."""
     shown = talked("runs", "show", "release").out
@@ -106,6 +114,7 @@ def test_show_tells_everything_about_one(talked: Place) -> None:  # noqa: F811
     assert talk.split(maxsplit=1)[1] == '→ announce  sent task_complete to deploy {"artifact":"app-1.2.whl"}\n'
 
 
+@embedded
 def test_show_as_json(talked: Place) -> None:  # noqa: F811
     """§3 runs show --json: all that is known, and the signals and waits as events."""
     shown = talked("runs", "show", "deploy", "--json").json
