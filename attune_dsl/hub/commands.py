@@ -145,6 +145,15 @@ class Commands:
                 request.deadline = clock.monotonic()
                 request.nudge()
 
+    def give_up(self, requests: Sequence[Request]) -> None:
+        """Have requests that were submitted together not sent any more, but for those to keep.
+
+        The last one first: a connection that is made meanwhile looks at them in their order, and a message must not be
+        sent without what goes ahead of it.
+        """
+        for request in reversed(requests):
+            request.given_up = not request.keep
+
     def abandon(self) -> None:
         """Finish all that is unanswered with an error: there will be no next connection."""
         with self._writing:

@@ -235,8 +235,7 @@ class Hub:
             await last
         finally:
             if not last.done:
-                for request in requests:
-                    request.given_up = not request.keep
+                self.commands.give_up(requests)
         for request in requests:
             if isinstance(request.value, ReplyError) and not request.fleeting:
                 log.warning("store.refused", namespace=self.namespace, error=str(request.value))

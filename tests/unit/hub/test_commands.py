@@ -181,6 +181,35 @@ def test_what_was_given_up_is_not_sent_again(rig: Rig) -> None:
     assert not given_up.done
 
 
+class Interrupted(list[Request]):
+    """Requests, between the first two of which, in whatever order they are looked at, a connection is made."""
+
+    def __init__(self, rig: Rig, *requests: Request) -> None:
+        super().__init__(requests)
+        self._rig = rig
+
+    def _each(self, requests: Iterator[Request]) -> Iterator[Request]:
+        yield next(requests)
+        self._rig.connect()
+        yield from requests
+
+    def __iter__(self) -> Iterator[Request]:
+        return self._each(super().__iter__())
+
+    def __reversed__(self) -> Iterator[Request]:
+        return self._each(super().__reversed__())
+
+
+def test_a_connection_made_while_it_is_given_up_gets_no_message_without_its_causes(rig: Rig) -> None:
+    """§5.1: what the agent did before it sent would be missing in the timeline, or stand behind its effect."""
+    cause, message = rig.request("A"), rig.message("B")
+    rig.submit(cause, message)
+    rig.commands.give_up(Interrupted(rig, cause, message))
+    rig.submit(rig.request("C"))
+
+    assert words(rig.wires[0].commands(2)) == [b"A", b"C"]
+
+
 def test_an_answer_to_what_was_given_up_is_still_its_own(rig: Rig) -> None:
     wire = rig.connect()
     given_up, wanted = rig.request("A"), rig.request("B")
