@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from proxy import Proxy
 from telling import tell
+from waiting import wait_until
 
 from attune_dsl import AsyncTimeline, Event, Timeline
 from attune_dsl.coordination import chronicle
@@ -47,6 +48,11 @@ def texts(events: list[Event]) -> list[Any]:
 
 def drop(store: Store, keep: int) -> None:
     store.redis.xtrim(f"{store.prefix}timeline", maxlen=keep, approximate=False)
+
+
+def now_ms(store: Store) -> int:
+    seconds, micros = store.redis.time()  # type: ignore[misc]
+    return int(seconds * 1000 + micros // 1000)
 
 
 # Reading
@@ -175,6 +181,7 @@ def test_a_timeline_that_has_expired_is_a_gap_for_those_who_go_on(store: Store, 
     """§5.12: it has dropped nothing, but what they know is not there any more."""
     ids = emit(store, 1)
     store.redis.delete(f"{store.prefix}timeline")
+    wait_until(lambda: now_ms(store) > int(ids[0].partition("-")[0]), what="the first id is none of a new timeline's")
     emit(store, 2, 3)
 
     assert texts(timeline.read(after=ids[0])) == ["timeline.gap", 2, 3]
