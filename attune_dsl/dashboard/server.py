@@ -37,8 +37,11 @@ class _WebSocket(WebSocketsSansIOProtocol):
 
 
 def _is_worth_telling(record: logging.LogRecord) -> bool:
-    """A stream is left without its end where the client does not read it; that is no error of the program."""
-    return not record.getMessage().startswith("ASGI callable returned without completing response")
+    """Whether something is an error of the program.
+
+    It is none that a stream is left without its end where the client does not read it, or that a handshake is refused.
+    """
+    return not record.getMessage().startswith("ASGI callable returned without completing ")
 
 
 class Server(uvicorn.Server):

@@ -38,6 +38,17 @@ def test_nothing_is_told_without_the_token(scene: Scene) -> None:  # noqa: F811
 
 
 @embedded_only
+def test_those_who_are_refused_do_not_fill_the_terminal(scene: Scene) -> None:  # noqa: F811
+    """Anybody can knock, and that is no error of the program."""
+    running = scene.serving.running
+    assert refused(scene, headers={}) == 401
+    assert refused(scene, origin="http://evil.example") == 403
+    assert refused(scene, query="?after=never") == 400
+    running.interrupt()
+    assert running.end().err == ""
+
+
+@embedded_only
 def test_pages_of_others_are_refused(scene: Scene) -> None:  # noqa: F811
     """A browser sends the cookie of a host to all its ports, and lets any page open sockets; so the origin counts."""
     serving = scene.serving
