@@ -86,7 +86,7 @@ def _run_ended(data: events.RunEnd) -> str:
 
 
 def _stage_started(data: events.StageStart) -> str:
-    attempt = f"try {data.attempt} " if data.attempt > 1 else ""
+    attempt = f"attempt {data.attempt} " if data.attempt > 1 else ""
     return f"{attempt}started{_item(data.item)}{f' ({data.tier})' if data.tier else ''}"
 
 
@@ -95,14 +95,15 @@ def _stage_progressed(data: events.StageProgress) -> str:
 
 
 def _stage_retried(data: events.StageRetry) -> str:
-    return f"try {data.attempt}{_item(data.item)} failed, again in {formats.duration(data.pause)}{_because(data.error)}"
+    pause = formats.duration(data.pause)
+    return f"attempt {data.attempt}{_item(data.item)} failed, again in {pause}{_because(data.error)}"
 
 
 def _stage_ended(data: events.StageEnd) -> str:
     if data.status == "skipped":
         return "was skipped"
-    tries = f" after {data.attempts} tries" if data.attempts > 1 else ""
-    return f"{_how(data.status)}{_item(data.item)} {_after(data.duration)}{tries}{_because(data.error)}"
+    attempts = f" after {data.attempts} attempts" if data.attempts > 1 else ""
+    return f"{_how(data.status)}{_item(data.item)} {_after(data.duration)}{attempts}{_because(data.error)}"
 
 
 def _signal_sent(data: events.SignalSent) -> str:

@@ -40,10 +40,11 @@ def test_a_narrow_terminal_names_stages_in_the_text(terminal: Cli) -> None:
     seen, _ = on_terminal(terminal, 60, "events", "tail", "--kind", "stage", "--kind", "signal")
     assert [re.sub(r"\d\d:\d\d:\d\d|\d+ ms", "…", line) for line in plain(seen) if line][1:] == [
         "…  ● release  build started (cheap)",
-        "…  ↻ release  build try 1 failed, again in …:",
+        "…  ↻ release  build attempt 1 failed, again in …:",
         "                     ConnectionError: the index did not ans…",
-        "…  ● release  build try 2 started (cheap)",
-        "…  ✓ release  build completed in … after 2 tries",
+        "…  ● release  build attempt 2 started (cheap)",
+        "…  ✓ release  build completed in … after 2",
+        "                     attempts",
         "…  ● release  announce started",
         "…  → release  sent task_complete to deploy",
         '                     {"artifact":"app-1.2.whl"}',
