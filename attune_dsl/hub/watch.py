@@ -54,7 +54,8 @@ class Watch:
 
     def lose(self) -> None:
         """What was read is not all that happened."""
-        self.has_gap = True
+        with self._lock:
+            self.has_gap = True
         self.wake()
 
     def wake(self) -> None:
@@ -93,6 +94,8 @@ class Watches:
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
+        self._lock = threading.Lock()
+        """Whoever follows may be on any thread: that somebody does, and that the cursor is known, go together."""
         self._watches: list[Watch] = []
         self.cursor = ""
         """The id of the last entry that was read; empty while nobody follows."""
@@ -100,21 +103,29 @@ class Watches:
     async def open(self, source: Source) -> Watch:
         """Follow from now on."""
         watch = Watch(source)
-        self._watches.append(watch)
-        if not self.cursor:
-            await self._begin()
+        with self._lock:
+            self._watches.append(watch)
+            is_first = not self.cursor
+        try:
+            if is_first:
+                await self._begin()
+        except BaseException:
+            self.close(watch)
+            raise
         return watch
 
     def close(self, watch: Watch) -> None:
         """Follow no more."""
-        self._watches.remove(watch)
-        if not self._watches:
-            self.cursor = ""
+        with self._lock:
+            self._watches.remove(watch)
+            if not self._watches:
+                self.cursor = ""
 
     def reopen(self, newest: str) -> None:
         """The link is new: ids follow the server's clock, so reading starts at its present end."""
-        if self._watches:
-            self.cursor = newest
+        with self._lock:
+            if self._watches:
+                self.cursor = newest
         for watch in list(self._watches):
             watch.lose()
 
@@ -127,8 +138,9 @@ class Watches:
         """Hand on what came."""
         if not entries:
             return
-        if self.cursor:
-            self.cursor = entries[-1][0].decode()
+        with self._lock:
+            if self.cursor:
+                self.cursor = entries[-1][0].decode()
         for entry in parse([entry for entry in entries if _JOINED in entry[1]]):
             if entry.kind == "joined":
                 self._hub.keeper.look_for_lapse(_ttl(entry))
@@ -140,8 +152,9 @@ class Watches:
         newest = hub.request(lambda _: ("XREVRANGE", hub.keys.timeline, "+", "-", "COUNT", 1))
 
         def begin(reply: Any) -> None:
-            if isinstance(reply, list) and not self.cursor:
-                self.cursor = reply[0][0].decode() if reply else "0-0"
+            with self._lock:
+                if isinstance(reply, list) and self._watches and not self.cursor:
+                    self.cursor = reply[0][0].decode() if reply else "0-0"
 
         newest.then = begin
         await hub.ask([newest])

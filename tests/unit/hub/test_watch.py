@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -152,6 +153,51 @@ def test_with_the_last_one_the_reading_ends(watches: Watches, watch: Watch) -> N
     watches.read([raw(2)])  # the read was in flight
 
     assert (watches.cursor, watch.pop()) == ("", ([], False))
+
+
+class Asked(list[Watch]):
+    """Followers; while somebody asks for the first time whether there are any, somebody else begins to follow."""
+
+    def __init__(self, watches: list[Watch], other: threading.Thread) -> None:
+        super().__init__(watches)
+        self._other = other
+
+    def __bool__(self) -> bool:
+        there_are = len(self) > 0
+        if self._other.ident is None:
+            self._other.start()
+            self._other.join(timeout=0.1)  # it may have to wait for the one that asks
+        return there_are
+
+
+def test_one_that_comes_while_the_last_one_goes_is_read_for(
+    watches: Watches, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """§5.6: it would be told nothing until the link is made anew."""
+
+    async def begin(watches: Watches) -> None:
+        watches.cursor = "7-0"
+
+    monkeypatch.setattr(Watches, "_begin", begin)
+    other = threading.Thread(target=lambda: drive(watches.open(SLEEPING)))
+    watches._watches = Asked([watch], other)
+    watches.close(watch)
+    other.join()
+    assert (len(watches._watches), watches.cursor) == (1, "7-0")
+
+
+def test_one_that_gives_up_while_it_begins_follows_no_more(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task that is cancelled, say: it would be kept entries for, and the timeline be read, for nobody."""
+
+    async def begin(watches: Watches) -> None:
+        watches.cursor = "7-0"
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Watches, "_begin", begin)
+    watches = Watches(hub)  # type: ignore[arg-type]
+    with pytest.raises(KeyboardInterrupt):
+        drive(watches.open(SLEEPING))
+    assert (watches._watches, watches.cursor) == ([], "")
 
 
 @pytest.mark.parametrize(
