@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 
 from attune_dsl.exceptions import StoreUnavailable
+from attune_dsl.hub import link
 from attune_dsl.hub.commands import Request
 from attune_dsl.hub.hub import Hub
 from attune_dsl.store.connection import Batch, batch
@@ -41,5 +42,11 @@ async def settled(hub: Hub, request: Request) -> list[Any]:
     """Return the replies to what was asked by :func:`post`."""
     await hub.settle([request])
     if not isinstance(request.value, list):
-        raise StoreUnavailable(f"the store {hub.server.label} did not answer: {hub.link.error}")
+        raise unanswered(hub)
     return request.value
+
+
+def unanswered(hub: Hub) -> StoreUnavailable:
+    """Return what is raised where the store did not answer: why, if the link knows, else that it took too long."""
+    why = f": {hub.link.error}" if hub.link.error else f" within {link.GRACE:g} s"
+    return StoreUnavailable(f"the store {hub.server.label} did not answer{why}")

@@ -8,6 +8,7 @@ from typing import Any, Final, Self
 
 from attune_dsl import clock
 from attune_dsl.coordination import aborting, outgoing
+from attune_dsl.coordination.asking import unanswered
 from attune_dsl.coordination.outgoing import Outgoing
 from attune_dsl.dsl.fraction import check_fraction
 from attune_dsl.exceptions import StoreUnavailable, UsageError
@@ -126,7 +127,7 @@ class Deputy:
             [hub.request(lambda _: scripts.tell(hub.keys, self._agent_id, token=self._token, fields=fields))]
         )
         if not isinstance(reply, list):
-            raise StoreUnavailable(f"the store {hub.server.label} did not answer: {hub.link.error}")
+            raise unanswered(hub)
         if reply[0] == b"refused":
             raise UsageError(
                 f"the token is not, or no longer, that of a live agent {self._agent_id!r} in namespace "

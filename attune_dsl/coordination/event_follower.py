@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from attune_dsl.coordination.asking import unanswered
 from attune_dsl.coordination.chronicle import BEGINNING, CHUNK, Chronicle, checked
 from attune_dsl.coordination.following import Following
 from attune_dsl.coordination.selection import Selection
 from attune_dsl.events import Event
-from attune_dsl.exceptions import StoreUnavailable
 from attune_dsl.hub.watch import Watch, is_behind
 
 
@@ -32,7 +32,7 @@ class EventFollower(Following[Event]):
         follower = cls(chronicle, watch, place or hub.watches.cursor, selection)
         if not follower.last_id:  # nobody has said where the end of the timeline is
             follower.close()
-            raise StoreUnavailable(f"the store {hub.server.label} did not answer: {hub.link.error}")
+            raise unanswered(hub)
         return follower
 
     async def _take(self, entries: Sequence[Any]) -> None:

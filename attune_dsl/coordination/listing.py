@@ -9,8 +9,8 @@ from typing import Any, Final, NamedTuple
 from attrs import evolve
 
 from attune_dsl.coordination import records
-from attune_dsl.coordination.asking import ask, replies
-from attune_dsl.exceptions import StoreUnavailable, UsageError
+from attune_dsl.coordination.asking import ask, replies, unanswered
+from attune_dsl.exceptions import UsageError
 from attune_dsl.hub.hub import Hub
 from attune_dsl.model import AgentRecord, AgentStatus, StageSummary
 from attune_dsl.store import scripts
@@ -143,7 +143,7 @@ class Listing:
         request = hub.request(lambda _: scripts.sweep(hub.keys, hub.keeper.witness()))
         reply = await hub.ask([request])
         if reply is None:
-            raise StoreUnavailable(f"the store {hub.server.label} did not answer: {hub.link.error}")
+            raise unanswered(hub)
         now, earliest, witnessed = reply
         return float(now), float(earliest or "inf"), bool(witnessed)
 

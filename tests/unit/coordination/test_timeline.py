@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -335,17 +336,18 @@ def test_a_link_that_breaks_loses_nothing_and_repeats_nothing(
     store: Store, monkeypatch: pytest.MonkeyPatch, wait_until: Callable[..., Any]
 ) -> None:
     """§5.11: and while the store is away, that is said."""
-    monkeypatch.setattr(link, "GRACE", 0.05)
     proxy = Proxy(store.address)
     with Timeline(proxy.url, store.namespace) as timeline, timeline.follow() as events:
         emit(store, 1)
         assert texts(events.next(5)) == [1]
-        proxy.die()
-        emit(store, 2, 3)
-        with pytest.raises(StoreUnavailable, match="cannot be reached"):
-            events.next(5)
-        with pytest.raises(StoreUnavailable, match="cannot be reached"):
-            events.next(0)
+        with monkeypatch.context() as impatient:
+            impatient.setattr(link, "GRACE", 0.05)
+            proxy.die()
+            emit(store, 2, 3)
+            with pytest.raises(StoreUnavailable, match="cannot be reached"):
+                events.next(5)
+            with pytest.raises(StoreUnavailable, match="cannot be reached"):
+                events.next(0)
         proxy.revive()
         emit(store, 4)
 
@@ -372,6 +374,17 @@ def test_a_store_that_answers_too_late_loses_nothing(
         monkeypatch.setattr(chronicle.Chronicle, "chunk", chunk)
 
         assert texts(events.next(0)) == [2]
+
+
+def test_a_store_that_takes_too_long_is_named(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """§5.11: over a link that stands there is no other error to tell."""
+    with closing(Proxy(store.address)) as proxy, Timeline(proxy.url, store.namespace) as timeline:
+        timeline.stats()
+        proxy.stall()
+        monkeypatch.setattr(link, "GRACE", 0.05)
+        with pytest.raises(StoreUnavailable) as caught:
+            timeline.stats()
+        assert str(caught.value) == f"the store {timeline.store_label} did not answer within 0.05 s"
 
 
 def test_a_timeline_that_was_begun_anew_is_told_from_its_beginning(
