@@ -10,7 +10,8 @@ pytest.importorskip("starlette")
 pytest.importorskip("httpx")
 
 from cli_support import cli  # noqa: F401 (a fixture)
-from serve_support import TOKEN, Scene, bearer, scene  # noqa: F401 (a fixture)
+from serve_support import PATIENCE, TOKEN, Scene, bearer, scene  # noqa: F401 (a fixture)
+from waiting import wait_until
 from websockets.exceptions import InvalidStatus
 
 embedded_only = pytest.mark.parametrize("store", ["embedded"], indirect=True)
@@ -99,7 +100,13 @@ def test_metrics_parse_and_name_nobody(scene: Scene) -> None:  # noqa: F811
     from prometheus_client.parser import text_string_to_metric_families
 
     scene.tell(5)
-    text = scene.serving.http.get("/metrics").text
+
+    def counted() -> str:
+        """The figures, once all is counted: where the machine is busy, an answer comes before that, and without."""
+        text = scene.serving.http.get("/metrics").text
+        return text if "attune_emits_total{" in text and "attune_store_up 1" in text else ""
+
+    text = wait_until(counted, PATIENCE)
     families = list(text_string_to_metric_families(text))
     labels = {name for family in families for sample in family.samples for name in sample.labels}
     values = {sample.name: sample.value for family in families for sample in family.samples}
