@@ -77,6 +77,7 @@ class Chronicle:
     ) -> list[Event]:
         """See :meth:`attune_dsl.coordination.timeline.Timeline.read`."""
         cursor, end = checked(after, "after") or BEGINNING, checked(before, "before")
+        _check_number(limit or 0, "limit")
         count = min(CHUNK, limit) if limit is not None and selection.is_all else CHUNK
         found: list[Event] = []
         asked = self._post_chunk(cursor, end, count)
@@ -97,6 +98,7 @@ class Chronicle:
 
     async def latest(self, count: int, selection: Selection) -> list[Event]:
         """See :meth:`attune_dsl.coordination.timeline.Timeline.latest`."""
+        _check_number(count, "count")
         found: list[Event] = []
         begin, size = "+", min(CHUNK, max(count, _FEW)) if selection.is_all else CHUNK
         while len(found) < count:
@@ -128,8 +130,7 @@ class Chronicle:
 
     async def trim(self, keep: int) -> int:
         """See :meth:`attune_dsl.coordination.timeline.Timeline.trim`."""
-        if keep < 0:
-            raise UsageError(f"keep is {keep}; it must be a number of events from 0 up")
+        _check_number(keep, "keep")
         (dropped,) = await ask(self.hub, [("XTRIM", self._key, "MAXLEN", "=", keep)])
         return dropped if isinstance(dropped, int) else 0
 
@@ -190,6 +191,11 @@ def checked(event_id: str | None, name: str) -> str | None:
     if not is_event_id(event_id):
         raise UsageError(f"{name} is {event_id!r}; it must be the id of an event, such as 1763971918123-0")
     return event_id if "-" in event_id else f"{event_id}-0"
+
+
+def _check_number(number: int, name: str) -> None:
+    if number < 0:
+        raise UsageError(f"{name} is {number}; it must be a number of events from 0 up")
 
 
 def _before(event_id: str) -> str:

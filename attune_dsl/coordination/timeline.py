@@ -55,7 +55,7 @@ class Timeline(_Telling, BlockingLooking):
     ) -> list[Event]:
         """Return what happened behind one event and before another, by their ids; the first ``limit`` of it.
 
-        Raises :class:`UsageError` for what is no id.
+        Raises :class:`UsageError` for what is no id, and a limit below 0.
         """
         return drive(self._here().read(after, before, Selection.of(kinds, agent, run), limit))
 
@@ -67,7 +67,7 @@ class Timeline(_Telling, BlockingLooking):
         agent: str | None = None,
         run: str | None = None,
     ) -> list[Event]:
-        """Return the last ``count`` events, oldest first."""
+        """Return the last ``count`` events, oldest first. Raises :class:`UsageError` for a number below 0."""
         return drive(self._here().latest(count, Selection.of(kinds, agent, run)))
 
     def follow(

@@ -250,6 +250,13 @@ def test_a_cap_that_makes_no_sense_is_refused(timeline: Timeline, cap: int) -> N
         timeline.trim(keep=-1)
 
 
+def test_a_number_of_events_below_0_is_refused(timeline: Timeline) -> None:
+    with pytest.raises(UsageError, match="limit is -1; it must be a number of events from 0 up"):
+        timeline.read(limit=-1)
+    with pytest.raises(UsageError, match="count is -1; it must be a number of events from 0 up"):
+        timeline.latest(-1)
+
+
 # Following
 
 
