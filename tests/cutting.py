@@ -135,7 +135,7 @@ class SlowProxy(Proxy):
     def __init__(self, address: str) -> None:
         self.delay = 0.0
         self._late: queue.SimpleQueue[tuple[float, _Pair, bytes] | None] = queue.SimpleQueue()
-        self._bringer = threading.Thread(target=self._bring, name="slow-proxy")
+        self._bringer = threading.Thread(target=self._bring, name="slow-proxy", daemon=True)
         self._bringer.start()
         super().__init__(address)
 

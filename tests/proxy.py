@@ -42,7 +42,7 @@ class Proxy:
         parts = urlsplit(address)
         password = f":{parts.password}@" if parts.password else ""
         self.url = f"redis://{password}127.0.0.1:{self._listener.getsockname()[1]}/0"
-        self._thread = threading.Thread(target=self._serve, name="test-proxy")
+        self._thread = threading.Thread(target=self._serve, name="test-proxy", daemon=True)
         self._thread.start()
 
     # What a test does

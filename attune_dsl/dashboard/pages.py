@@ -59,6 +59,8 @@ async def login(request: Request) -> Response:
     """Exchange the code of the login link for the cookie, and leave the code behind."""
     access: Access = request.app.state.access
     home = request.scope.get("root_path", "") + "/"
+    if request.method == "HEAD":  # programs look at links before people open them; that spends no code
+        return Response()
     if access.has_cookie(request.headers):
         return RedirectResponse(home, 303)
     if not access.redeem(request.query_params.get("code", "")):

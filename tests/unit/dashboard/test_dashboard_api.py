@@ -215,6 +215,8 @@ async def test_a_login_link_gives_a_cookie_once(app: Starlette) -> None:
     """The cookie is for this host alone, out of reach of scripts, and not sent along by other sites."""
     code = app.state.access.new_code()
     async with visitor(app) as browser:
+        looked = await browser.head("/login", params={"code": code})
+        assert (looked.status_code, "set-cookie" in looked.headers) == (200, False), "a look spends no code"
         answer = await browser.get("/login", params={"code": code})
         assert (answer.status_code, answer.headers["location"]) == (303, "/")
         cookie = answer.headers["set-cookie"]
