@@ -77,7 +77,8 @@ class Pump:
                 return
             self._connection = None
             loops = list(self._loops)
-            connection.holders = len(loops) + (self._leader is not None)
+            # A leader that is slow may still hold the connection before this one, which it will release.
+            connection.holders = len(loops) + (self._leader is not None and self._led is connection)
             self._is_armed = False
             self._parker.forget(connection.fd)  # before the leader, who needs the lock for that, can close it
         connection.break_off()

@@ -249,7 +249,7 @@ def test_what_is_too_large_is_refused(ex: Exec, bob: Joined) -> None:  # noqa: F
 
     assert (full.code, not_a_number.code) == (1, 2)
     assert "the mailbox of 'full' is full" in full.error
-    assert "$[0] is nan, which JSON does not have" in not_a_number.error
+    assert "--payload is not JSON: there is no number NaN" in not_a_number.error
 
 
 def test_a_group_without_a_command_shows_what_there_is(cli: Cli) -> None:  # noqa: F811

@@ -175,10 +175,10 @@ def test_a_timeouts_detail_names_what_was_waited_for(peers: Peers) -> None:
 
 def test_a_timeouts_detail_names_a_source_never_seen_and_near_misses(store: Store, peers: Peers) -> None:
     """§5.8: near misses among the live agents; one that has ended was seen."""
+    peers.join("gone").leave()  # before the waiter joined, or the wait would tell of its end
     me = peers.join("me")
     for name in ("deploy-eu", "deploy-us", "zebra"):
         peers.join(name)
-    peers.join("gone").leave()
     store.redis.zadd(f"{store.prefix}leases", {"deploy-ex#1": 1})  # long dead
 
     near = me.signals.wait("a", source="deploy-e", timeout=0)

@@ -289,7 +289,8 @@ def test_it_is_taken_back_ahead_of_what_the_agent_does_next(store: Store, peers:
 
     # Not the first command perhaps: what the timeline is told meanwhile is nothing that anybody acts on.
     sent = bytes(proxy.sent)
-    assert 0 <= sent.find(b"HDEL") < sent.find(at) < sent.find(b'"type":"next"')
+    mark = sent.find(b"$1\r\n1\r\n$1\r\n0\r\n$%d\r\n%b\r\n" % (len(at), at))  # one signal, no broadcast
+    assert 0 <= sent.find(b"HDEL") < mark < sent.find(b'"type":"next"')
     assert known(store) == set()
 
 

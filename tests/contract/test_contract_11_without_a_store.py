@@ -100,11 +100,11 @@ def test_sends_during_an_outage_do_not_pile_up(
     peers: Peers, proxy: Proxy, wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """§5.12: also behind a mark that waits for the store."""
-    monkeypatch.setattr("attune_dsl.hub.link.GRACE", 0.02)
     monkeypatch.setattr("attune_dsl.hub.keeper.TICK", 3600.0)
     me = peers.join("me", url=proxy.url)
     me.signals.send("job", "me")
     assert me.signals.wait("job", timeout=5)
+    monkeypatch.setattr("attune_dsl.hub.link.GRACE", 0.02)
     proxy.stall()
     assert me.signals.send("a", "b") == ""  # the mark went ahead of it and is kept
     proxy.die()

@@ -105,7 +105,7 @@ def test_every_kind_of_change_is_told_once_and_in_order(
 ) -> None:
     first = peers.join("ann", url=peers.elsewhere(), heartbeat=RESTLESS)
     seen = until(changes, "stalled ann#1")
-    first.agent.touch("build", 0.5)
+    first.agent.touch("build", 0.5, 1, None, None, 60.0)
     seen += until(changes, "resumed ann#1")
     first.agent.touch("test", 0.6, 1, None, None, 60.0)
     seen += until(changes, "updated ann#1")

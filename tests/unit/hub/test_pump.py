@@ -30,6 +30,25 @@ def test_the_thread_that_waits_reads(rig: Rig) -> None:
     assert rig.pump._leader is None
 
 
+def test_a_leader_of_an_earlier_connection_does_not_keep_a_later_one_open(rig: Rig) -> None:
+    """It is slow to let go, and meanwhile the next connection comes and goes."""
+    goes_on = threading.Event()
+    rig.on_reply = lambda _: goes_on.wait(10)
+    first = rig.attach()
+    rig.waiting(leads=True)
+    first.answer("+one")
+    rig.until(rig.pump._reading.locked)
+
+    rig.pump.detach()
+    second = rig.attach()
+    rig.pump.detach()
+    closed = second.connection._sock.fileno()
+    goes_on.set()
+    rig.join()
+
+    assert (first.connection._sock.fileno(), closed) == (-1, -1)
+
+
 def test_the_reading_is_handed_over_when_the_leader_leaves(rig: Rig) -> None:
     wire = rig.attach()
     first, second, third = rig.waiting(leads=True), rig.waiting(leads=False), rig.waiting(leads=False)
