@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from attune_dsl.exceptions import BlockingCallInLoop
 from attune_dsl.model import AgentStatus
-from attune_dsl.runner.interrupts import sigterm
+from attune_dsl.runner.interrupts import awake, sigterm
 from attune_dsl.runner.loops import running_loop
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ async def aexecute(run: Run, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R
         with suppress(RuntimeError):  # the run has ended at this moment, and so has its loop
             loop.call_soon_threadsafe(cancel)
 
-    with sigterm(lambda: run.stop.request("SIGTERM", AgentStatus.CANCELLED), loop) as settled:
+    with awake(loop), sigterm(lambda: run.stop.request("SIGTERM", AgentStatus.CANCELLED), loop) as settled:
         if run.takes_lease:
             await run.join()
         scope = run.begin()

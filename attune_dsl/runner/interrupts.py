@@ -7,6 +7,7 @@ the process: an application that handles SIGTERM itself keeps doing so.
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -51,6 +52,61 @@ def sigterm(
         _unlisten(listener)
         if listener.fired:
             _exit_after(listener)
+
+
+class _Waker:
+    """Has signals wake a loop, as long as somebody uses it."""
+
+    def __init__(self, loop: AbstractEventLoop) -> None:
+        from socket import socketpair
+
+        self.users = 0
+        self._loop = loop
+        self._near, self._far = socketpair()
+        for end in (self._near, self._far):
+            end.setblocking(False)
+        loop.add_reader(self._near, self._near.recv, 4096)
+        signal.set_wakeup_fd(self._far.fileno(), warn_on_full_buffer=False)
+
+    def close(self) -> None:
+        signal.set_wakeup_fd(-1)
+        self._loop.remove_reader(self._near)
+        for end in (self._near, self._far):
+            end.close()
+
+
+_wakers: dict[AbstractEventLoop, _Waker] = {}
+
+
+@contextmanager
+def awake(loop: AbstractEventLoop) -> Iterator[None]:
+    """Have Ctrl-C and SIGTERM heard at once while the block runs in a task of ``loop``.
+
+    Python handles a signal between two steps of the main thread. Without this, one that comes in the moment in which
+    the loop falls asleep, or to another thread, is not handled before something else wakes the loop.
+    """
+    if loop not in _wakers and not _is_deaf():
+        yield
+        return
+    waker = _wakers.get(loop) or _wakers.setdefault(loop, _Waker(loop))
+    waker.users += 1
+    try:
+        yield
+    finally:
+        waker.users -= 1
+        if not waker.users:
+            del _wakers[loop]
+            waker.close()
+
+
+def _is_deaf() -> bool:
+    """Whether this is the main thread, and nobody has seen to it yet that signals wake it."""
+    if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
+        return False  # on Windows asyncio itself does
+    present = signal.set_wakeup_fd(-1)
+    if present >= 0:
+        signal.set_wakeup_fd(present)
+    return present < 0
 
 
 def _interrupt() -> None:

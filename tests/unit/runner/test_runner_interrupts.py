@@ -95,6 +95,44 @@ def test_ctrl_c_ends_runs_as_cancelled_and_goes_on(way):
     assert ended.returncode in (130, -signal.SIGINT)
 
 
+@pytest.mark.parametrize(("signal_name", "code"), [("SIGINT", -signal.SIGINT), ("SIGTERM", 143)])
+@pytest.mark.parametrize("way", ["runner.run(asleep)", "asyncio.run(runner.arun(asleep))"])
+def test_a_signal_is_heard_while_the_loop_sleeps_wherever_it_arrives(way, signal_name, code):
+    """Also by another thread, or in the moment in which the loop falls asleep: neither wakes it by itself."""
+    ended = interrupted(
+        f"""
+        def kill_this_thread():
+            time.sleep(0.2)  # the loop is asleep by then
+            signal.pthread_kill(threading.get_ident(), signal.{signal_name})
+
+        @workflow
+        async def asleep():
+            threading.Thread(target=kill_this_thread).start()
+            await asyncio.sleep(60)
+
+        {way}
+        """,
+        signal_name,
+    )
+    assert (ended.stdout.split(), ended.returncode) == (["cancelled"], code)
+
+
+async def test_a_run_leaves_what_wakes_the_loop_as_it_was():
+    async def flow():
+        waking.append(signal.set_wakeup_fd(-1))
+        signal.set_wakeup_fd(waking[-1])
+
+    waking = []
+    before = signal.set_wakeup_fd(-1)
+    signal.set_wakeup_fd(before)
+    named = workflow(flow)
+    await asyncio.gather(Runner().arun(named), Runner().arun(named))
+    assert len(waking) == 2
+    assert min(waking) >= 0
+    assert signal.set_wakeup_fd(before) == before
+    assert interrupts._wakers == {}
+
+
 def test_the_result_of_an_interrupted_run_can_still_be_had():
     ended = interrupted("""
         try:
