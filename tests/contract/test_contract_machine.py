@@ -258,10 +258,10 @@ class Mailboxes(RuleBasedStateMachine):
             parcel = self.world.take(name, Waiting(types, source))
             if parcel is not None:
                 self.same(name, parcel, got)
+            elif self.world.people[name].aborted:  # it waits for nothing any more, whoever lives (§5.9)
+                self.nothing("aborted", got)
             elif how["require_alive"] and not self.world.is_owned(str(source)):
                 self.nothing("peer_gone", got)
-            elif self.world.people[name].aborted:
-                self.nothing("aborted", got)
             elif source is not None and self.world.has_left(name, source):
                 assert got.reason in {Reason.TIMEOUT, Reason.PEER_GONE}
             else:
