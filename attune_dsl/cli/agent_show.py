@@ -28,7 +28,7 @@ _COLUMNS = (
     Column("error", 2, least=16),
 )
 
-_LONG = 10_000
+LONG = 10_000
 """Characters of one line of a fact; metadata has 8 KiB at most."""
 
 PENDING, NOT_RUN = "pending", "not run"
@@ -107,7 +107,7 @@ def _facts(agent: AgentRecord, *, unicode: bool) -> list[tuple[str, Text | str]]
 
 
 def _printable(text: str) -> str:
-    return "\n".join(formats.one_line(line, _LONG) for line in text.splitlines())
+    return "\n".join(formats.one_line(line, LONG) for line in text.splitlines())
 
 
 def _status(agent: AgentRecord, *, unicode: bool) -> Text:

@@ -117,14 +117,11 @@ def _history(
     if after is not None:
         told = timeline.read(after=after, limit=count, **wanted)
         return told, told[-1].id if told else after
+    from attune_dsl.hub.watch import is_behind
+
     last_id = timeline.stats().last_id or "0"
     told = timeline.latest(_COUNT if count is None else count, **wanted) if count != 0 else []
-    return told, max(last_id, told[-1].id if told else "0", key=_place)
-
-
-def _place(event_id: str) -> tuple[int, int]:
-    milliseconds, _, number = event_id.partition("-")
-    return int(milliseconds), int(number or 0)
+    return told, told[-1].id if told and is_behind(told[-1].id, last_id) else last_id
 
 
 def _speed(ctx: click.Context, parameter: click.Parameter, value: str) -> float:

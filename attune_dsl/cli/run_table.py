@@ -11,6 +11,7 @@ from rich.text import Text
 
 from attune_dsl import clock
 from attune_dsl.cli import event_lines, formats, style
+from attune_dsl.cli.agent_show import LONG, NOT_RUN, PENDING
 from attune_dsl.cli.columns import Column, table
 from attune_dsl.cli.event_words import short
 from attune_dsl.coordination.runs import RunSummary
@@ -46,8 +47,6 @@ _WIDE: Final = 110
 _SHOWN: Final = 50
 """Signals and waits that the page has at most: the first of them."""
 _ROWS: Final = 3
-_LONG: Final = 10_000
-_PENDING, _NOT_RUN = "pending", "not run"
 
 
 def run_table(runs: Sequence[RunSummary], width: int, *, unicode: bool = True) -> Table:
@@ -85,7 +84,7 @@ def page(run: RunSummary, told: Sequence[Event], width: int, *, unicode: bool = 
     facts.add_column(overflow="fold")
     for title, text in _facts(run, unicode=unicode):
         if text:  # a plain string would be read as markup
-            facts.add_row(title, text if isinstance(text, Text) else Text(formats.one_line(text, _LONG)))
+            facts.add_row(title, text if isinstance(text, Text) else Text(formats.one_line(text, LONG)))
     parts: list[RenderableType] = [facts]
     rows = [*(_stage(run, each, unicode=unicode) for each in run.stages), *_not_begun(run, unicode=unicode)]
     if rows:
@@ -103,7 +102,7 @@ def _facts(run: RunSummary, *, unicode: bool) -> list[tuple[str, Text | str]]:
         ("agent", run.agent_id or ""),
         ("workflow", run.workflow or ""),
         ("status", Text(f"{style.sign(status, unicode=unicode)} {status}", style=style.colour(status))),
-        ("error", Text(formats.one_line(run.error or "", _LONG), style="red")),
+        ("error", Text(formats.one_line(run.error or "", LONG), style="red")),
         ("abort asked", run.abort or ""),
         ("progress", formats.percent(run.progress)),
         ("started", formats.moment(run.started_at)),
@@ -150,7 +149,7 @@ def _lasted(run: RunSummary, stage: StageSummary) -> str:
 
 
 def _not_begun(run: RunSummary, *, unicode: bool) -> Iterator[list[Text]]:
-    state = _PENDING if run.status is AgentStatus.RUNNING else _NOT_RUN
+    state = PENDING if run.status is AgentStatus.RUNNING else NOT_RUN
     begun = {stage.name for stage in run.stages}
     for name in dict.fromkeys(run.plan):
         if name not in begun:

@@ -78,6 +78,8 @@ class Chronicle:
         """See :meth:`attune_dsl.coordination.timeline.Timeline.read`."""
         cursor, end = checked(after, "after") or BEGINNING, checked(before, "before")
         _check_number(limit or 0, "limit")
+        if limit == 0:
+            return []
         count = min(CHUNK, limit) if limit is not None and selection.is_all else CHUNK
         found: list[Event] = []
         asked = self._post_chunk(cursor, end, count)
